@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/** @file admm.h  The solver: ADMM, freezing, masked retraining.
+ *
+ * Minimise f(W) with every layer in unified-block form Z (msw/unified.h), by the
+ * alternating direction method of multipliers in scaled form:
+ *
+ *   W step   host's optimiser on  f(W) + sum over layers of rho/2 ||W - Z + U||^2
+ *   Z step   Z <- projection of W + U onto the layer's shares of pruned and
+ *            unified blocks
+ *   U step   U <- U + W - Z
+ *
+ * ADMM phase    as above; starts at Z = projection of W, U = 0
+ * msw_admm_freeze()   hard-projects W in place; classes and signs stay from here on
+ * FROZEN phase  masked retraining: pruned weights stay 0, a unified block trains
+ *               its one magnitude, free weights train freely
+ *
+ * The host keeps its own loop, or msw_admm_run() runs it and calls the host
+ * back, in both phases. Layers are numbered from 0 in the order they were added.
+ * Unless said otherwise: one thread at a time per solver; a failing call leaves
+ * the solver and the weights as they were; msw_admm_error() has the detail.
+ *
+ * Own loop, in short:
+ *
+ *   msw_admm_new(), msw_admm_add_layer() for each weight tensor
+ *   for each mini-batch: backward pass, msw_admm_add_penalty() for each layer, step;
+ *                        every few hundred mini-batches msw_admm_update()
+ *   msw_admm_freeze(), msw_admm_mask_slot() for each momentum array
+ *   for each mini-batch: backward pass, msw_admm_mask_gradient(), step,
+ *                        msw_admm_mask_weights()
+ *   msw_admm_unify() for each layer
+ */
+#ifndef MSW_ADMM_H
+#define MSW_ADMM_H
+
+#include <msw/base.h>
+#include <msw/unified.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum msw_phase { MSW_PHASE_ADMM = 0, MSW_PHASE_FROZEN = 1 } msw_phase;
+typedef enum msw_optimiser { MSW_OPTIMISER_SGD = 0, MSW_OPTIMISER_ADAM = 1 } msw_optimiser;
+typedef enum msw_rho_schedule {
+    MSW_RHO_TO_END = 0, /**< geometric from rho at the first update to rho_end at the last
+                             of the planned updates */
+    MSW_RHO_FIXED = 1,  /**< rho; the host may still call msw_admm_set_rho() */
+    MSW_RHO_GROW = 2,   /**< times rho_factor (0: 1.3) at every update, up to rho_end */
+    MSW_RHO_STAGES = 3  /**< times rho_factor (0: 10) after each quarter of the planned
+                             updates, up to rho_end */
+} msw_rho_schedule;
+typedef enum msw_stop_reason {
+    MSW_STOP_NONE = 0,       /**< no run has ended yet */
+    MSW_STOP_ITERATIONS = 1, /**< as many as asked for */
+    MSW_STOP_CONVERGED = 2,  /**< residuals below the tolerance */
+    MSW_STOP_REQUESTED = 3,  /**< msw_admm_stop() */
+    MSW_STOP_HOST = 4,       /**< a callback returned > 0 */
+    MSW_STOP_ERROR = 5       /**< the run returned a status other than MSW_OK */
+} msw_stop_reason;
+typedef enum msw_residual { MSW_RESIDUAL_PRIMAL = 0, MSW_RESIDUAL_DUAL = 1 } msw_residual;
+
+/** The enums above go into uint32_t. */
+typedef struct msw_admm_options {
+    size_t size;
+    size_t updates;          /**< planned number of Z/U updates, which schedule and ramp
+                                  refer to; later updates stay at the end. 0: 24 */
+    size_t update_every;     /**< mini-batches between updates in msw_admm_run(); when
+                                  frozen, between calls of progress. 0: 100 */
+    double rho;              /**< at the start; 0: 1e-2 */
+    double rho_end;          /**< 0: 1 for MSW_RHO_TO_END, no bound otherwise */
+    double rho_factor;
+    double tolerance;        /**< msw_admm_run() stops when ||W-Z|| <= tolerance ||W|| in
+                                  all layers and the ratios are final; 0: never */
+    double ramp;             /**< share of the planned updates over which the ratios rise,
+                                  as r (1 - (1 - t)^3); 0: none, at once */
+    double guard;            /**< MSW_E_DIVERGED when the mean loss between two updates
+                                  exceeds guard times the first such mean plus 1; 0: 10 */
+    double learning_rate;    /**< built-in optimiser; 0: 0.01 (SGD), 0.001 (Adam) */
+    double momentum;         /**< SGD's momentum, Adam's beta1; 0: 0.9; < 0: none */
+    double beta2;            /**< Adam; 0: 0.999 */
+    double weight_decay;     /**< L2, of layers with a plan */
+    uint32_t rho_schedule, optimiser;
+    uint32_t rollback;       /**< 1: keep a copy of the weights of the last update, which
+                                  MSW_E_DIVERGED restores */
+    uint32_t reserved;       /**< 0 */
+} msw_admm_options;
+
+typedef struct msw_layer_options {
+    size_t size;
+    const char *name;        /**< copied; unique; NULL: "layer0", ... */
+    double prune, unify;     /**< wanted share of blocks; sum <= 1 */
+    uint32_t exclude;        /**< MSW_EXCLUDE_*: classes this layer never uses */
+    uint32_t reserved;       /**< 0 */
+} msw_layer_options;
+#define MSW_EXCLUDE_PRUNE 1u
+#define MSW_EXCLUDE_UNIFY 2u
+#define MSW_ALL_LAYERS UINT32_MAX
+
+/** Made by the library: read a field only if it lies within @c size. */
+typedef struct msw_admm_progress {
+    size_t size, layer_count;
+    uint64_t iteration, iterations; /**< done in this run, asked for */
+    double loss;                    /**< mean since the last call of progress */
+    double rho, primal, dual;       /**< the largest of all layers; NaN when frozen */
+    uint32_t phase, updates;        /**< updates since the solver was made */
+} msw_admm_progress;
+
+/** Bytes held, by kind. The host's weights are not counted. */
+typedef struct msw_admm_memory {
+    size_t size;
+    uint64_t state;      /**< D = Z - U, classes, magnitudes, signs: at most 1.15 times
+                              the weights for blocks of 16 weights or more */
+    uint64_t scratch;    /**< at the most, during an update: at most half the largest
+                              layer, or 1 MiB */
+    uint64_t gradients;  /**< made by msw_admm_run() for its callbacks */
+    uint64_t slots, importance, rollback; /**< opt-in, 0 otherwise */
+} msw_admm_memory;
+
+/** What the host does for the solver.
+ *
+ * Every callback returns 0 to go on, a positive value to stop cleanly, a
+ * negative value on error (MSW_E_HOST); the value is kept, see
+ * msw_admm_host_code(). It must return: no longjmp, no exception. On the same
+ * solver it may call msw_admm_stop() and, inside progress, the const getters,
+ * msw_admm_get_z() and the three setters below; everything else returns
+ * MSW_E_STATE. It runs on the thread that called msw_admm_run(), never in a
+ * parallel task.
+ */
+typedef struct msw_host {
+    size_t size; /**< set by the init macro */
+    void *user;
+
+    /**
+     * Loss of the host's next mini-batch at the current weights, and its
+     * gradient. weights[i] is the data of the tensor given for layer i, with its
+     * strides. grads[i] is dense, in the order of that tensor's dimensions, and
+     * is to be overwritten, not added to. When the loss or a gradient is not
+     * finite no step is taken: MSW_E_NUMERIC, the weights stay as they were.
+     */
+    int (*loss_gradient)(double *loss, float *const *grads,
+                         const float *const *weights, uint32_t layer_count,
+                         void *user);
+
+    /**
+     * The host's own optimiser: update weights[i] from grads[i], which already
+     * hold the penalty rho (W - Z + U), or when frozen are masked. The structure
+     * is restored afterwards. On failure the weights are as the host left them,
+     * projected onto the structure when frozen. NULL: the built-in optimiser.
+     */
+    int (*step)(float *const *weights, const float *const *grads,
+                uint32_t layer_count, void *user);
+
+    /** After each Z/U update, when frozen every update_every steps; NULL to skip. */
+    int (*progress)(const msw_admm_progress *progress, void *user);
+} msw_host;
+
+MSW_API void msw_admm_options_init_sized(msw_admm_options *o, size_t size);
+MSW_API void msw_layer_options_init_sized(msw_layer_options *o, size_t size);
+MSW_API void msw_admm_memory_init_sized(msw_admm_memory *m, size_t size);
+MSW_API void msw_host_init_sized(msw_host *h, size_t size);
+#define msw_admm_options_init(o) msw_admm_options_init_sized((o), sizeof(*(o)))
+#define msw_layer_options_init(o) msw_layer_options_init_sized((o), sizeof(*(o)))
+#define msw_admm_memory_init(m) msw_admm_memory_init_sized((m), sizeof(*(m)))
+#define msw_host_init(h) msw_host_init_sized((h), sizeof(*(h)))
+
+/** @p options is copied, NULL for the defaults. MSW_E_INVAL: a value out of range.
+ * Thread-safety: safe. */
+MSW_API msw_status msw_admm_new(msw_admm **out, msw_context *ctx,
+                                const msw_admm_options *options) MSW_NODISCARD;
+/** NULL is allowed. Never from inside a callback of the same solver: it is then
+ * ignored, and logged. */
+MSW_API void msw_admm_free(msw_admm *admm);
+
+/**
+ * Add one layer: the host's weights, used in place, and their partition; both
+ * are retained. @p plan NULL: an unconstrained parameter (bias, batch norm),
+ * known only to the callbacks and the built-in optimiser. @p options NULL: the
+ * defaults, nothing pruned or unified. MSW_E_EXISTS: the name is taken.
+ * MSW_E_STATE after the first penalty, update, run or freeze.
+ */
+MSW_API msw_status msw_admm_add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
+                                      const msw_layer_options *options) MSW_NODISCARD;
+
+/** The host moved its weights: same shape, values and solver state carry on.
+ * (Same tensor handle, other data: msw_tensor_repoint() does.) */
+MSW_API msw_status msw_admm_set_weights(msw_admm *admm, uint32_t layer,
+                                        msw_tensor *weights) MSW_NODISCARD;
+
+/**
+ * Importance h_i >= 0 of each weight of a layer, of its shape; copied, normalised
+ * to mean 1 and floored at 1e-3. From then on the penalty is
+ * rho/2 sum h_i (w_i - z_i + u_i)^2 and projections weigh by h: the same metric in
+ * both, or ADMM would converge to the wrong point. h U is kept. @p importance
+ * NULL: back to plain. When frozen: MSW_E_STATE.
+ */
+MSW_API msw_status msw_admm_set_importance(msw_admm *admm, uint32_t layer,
+                                           const msw_tensor *importance) MSW_NODISCARD;
+
+/* ADMM phase, the host's own loop: after its backward pass it adds the penalty
+ * to its gradients, steps its optimiser, and now and then updates Z and U. */
+
+/**
+ * grad += scale * rho (W - Z + U). @p grad has the layer's shape and any
+ * strides. @p scale brings the penalty into the host's convention: 1 for +dL/dW
+ * of a mean loss, -batch for hosts that hold -d(sum of losses)/dW.
+ * MSW_E_NUMERIC when the result is not finite: all elements were still added to;
+ * do not step. Nothing to add for an unconstrained parameter: MSW_OK. When
+ * frozen: MSW_E_STATE. The first penalty or update of a solver projects W of all
+ * layers to make the first Z.
+ */
+MSW_API msw_status msw_admm_add_penalty(msw_admm *admm, uint32_t layer, msw_tensor *grad,
+                                        double scale) MSW_NODISCARD;
+
+/** Z and U step of all layers, then rho and the ratios by the schedule.
+ * MSW_E_NUMERIC: a weight is not finite. When frozen: MSW_E_STATE. */
+MSW_API msw_status msw_admm_update(msw_admm *admm) MSW_NODISCARD;
+
+/**
+ * End of the ADMM phase: every layer with a plan is projected, in place, onto
+ * its final ratios; classes and signs are kept. All layers or none. There is no
+ * way back; another round is a new solver on the same weights.
+ */
+MSW_API msw_status msw_admm_freeze(msw_admm *admm) MSW_NODISCARD;
+
+/* FROZEN phase, the host's own loop: mask the slots once after freezing; then
+ * mask the gradient before, and the weights after, each step of any optimiser.
+ * Unconstrained parameters are left alone. In the ADMM phase: MSW_E_STATE. What
+ * the three do is said at msw_unified_project_gradient(), _slot() and
+ * msw_unified_project(). */
+
+MSW_API msw_status msw_admm_mask_gradient(msw_admm *admm, uint32_t layer,
+                                          msw_tensor *grad) MSW_NODISCARD;
+MSW_API msw_status msw_admm_mask_slot(msw_admm *admm, uint32_t layer, msw_tensor *slot,
+                                      msw_slot kind) MSW_NODISCARD;
+MSW_API msw_status msw_admm_mask_weights(msw_admm *admm, uint32_t layer) MSW_NODISCARD;
+
+/* Or libmsw runs the loop, in either phase, and asks the host for loss and gradient. */
+
+/**
+ * Run up to @p iterations mini-batches: ADMM before msw_admm_freeze(), masked
+ * retraining after it. @p host need only live until the call returns.
+ * msw_admm_stop_reason() says why a run ended; a later run goes on. Slots of the
+ * built-in optimiser are kept between runs and projected by msw_admm_freeze().
+ * MSW_E_HOST: a callback returned < 0. MSW_E_DIVERGED: the guard stopped it; with
+ * rollback the weights are those of the last update.
+ */
+MSW_API msw_status msw_admm_run(msw_admm *admm, const msw_host *host,
+                                uint64_t iterations) MSW_NODISCARD;
+
+/** Ask a running solver to stop after its current mini-batch; without a run in
+ * progress the next one ends at once. Thread-safety: safe, also in signal handlers. */
+MSW_API void msw_admm_stop(msw_admm *admm);
+
+/**
+ * A frozen layer in unified-block form, as files, msw_gemm and msw_conv take it;
+ * a block whose trained magnitude became negative has its signs flipped. The
+ * result holds its own data and retains the plan, not the solver. MSW_E_STATE
+ * before msw_admm_freeze(); MSW_E_INVAL for a parameter without a plan.
+ */
+MSW_API msw_status msw_admm_unify(msw_unified **out, const msw_admm *admm,
+                                  uint32_t layer) MSW_NODISCARD;
+
+/** Write the layer's Z to @p z: evaluate the projected network while training.
+ * Before the first penalty or update, when frozen, or without a plan: the weights. */
+MSW_API msw_status msw_admm_get_z(msw_tensor *z, const msw_admm *admm,
+                                  uint32_t layer) MSW_NODISCARD;
+MSW_API msw_status msw_admm_get_memory(msw_admm_memory *out,
+                                       const msw_admm *admm) MSW_NODISCARD;
+
+/* The three setters; @p layer may be MSW_ALL_LAYERS. */
+/** Of the built-in optimiser; > 0. */
+MSW_API msw_status msw_admm_set_learning_rate(msw_admm *admm, double rate) MSW_NODISCARD;
+/** > 0. Keeps rho * U: U is scaled by old / new. The schedule goes on from here. */
+MSW_API msw_status msw_admm_set_rho(msw_admm *admm, uint32_t layer,
+                                    double rho) MSW_NODISCARD;
+/** Taken up by the next update, or by freezing. Excluded classes stay at 0. When
+ * frozen: MSW_E_STATE. */
+MSW_API msw_status msw_admm_set_ratios(msw_admm *admm, uint32_t layer, double prune,
+                                       double unify) MSW_NODISCARD;
+
+MSW_API msw_phase msw_admm_phase(const msw_admm *admm);
+MSW_API uint32_t msw_admm_layer_count(const msw_admm *admm);
+/** NULL: no such layer. Lives as long as the solver. */
+MSW_API const char *msw_admm_layer_name(const msw_admm *admm, uint32_t layer);
+/** Updates done. */
+MSW_API uint32_t msw_admm_updates(const msw_admm *admm);
+MSW_API double msw_admm_learning_rate(const msw_admm *admm);
+MSW_API double msw_admm_rho(const msw_admm *admm, uint32_t layer);
+/** ||W - Z|| / ||W|| or ||Z - previous Z|| / ||W|| at the last update; NaN when none. */
+MSW_API double msw_admm_residual(const msw_admm *admm, uint32_t layer, msw_residual kind);
+/** The layer's plan; NULL when unconstrained. Owned by the solver: msw_plan_ref()
+ * to keep it. */
+MSW_API msw_plan *msw_admm_plan(const msw_admm *admm, uint32_t layer);
+MSW_API msw_stop_reason msw_admm_stop_reason(const msw_admm *admm);
+/** Last non-zero value a callback returned; 0: none. */
+MSW_API int msw_admm_host_code(const msw_admm *admm);
+/** Detail of the last failing call; "" when none. Valid until the next call. */
+MSW_API const char *msw_admm_error(const msw_admm *admm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MSW_ADMM_H */

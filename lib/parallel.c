@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "parallel.h"
+#include "internal.h"
+
+uint32_t msw__parallel_team(uint32_t threads)
+{
+#ifdef _OPENMP
+    return threads > 1 ? threads : 1;
+#else
+    (void)threads;
+    return 1;
+#endif
+}
+
+msw_status msw__parallel(const msw_context *ctx, size_t count,
+                         void (*task)(size_t index, void *arg), void *arg)
+{
+    if (ctx->options.parallel_for && count > 1) {
+        const int code = ctx->options.parallel_for(count, task, arg,
+                                                   ctx->options.parallel_user);
+        return code ? MSW_E_HOST : MSW_OK;
+    }
+#ifdef _OPENMP
+    if (ctx->threads > 1 && count > 1) {
+#pragma omp parallel for schedule(dynamic) num_threads(ctx->threads)
+        for (size_t i = 0; i < count; i++)
+            task(i, arg);
+        return MSW_OK;
+    }
+#endif
+    for (size_t i = 0; i < count; i++)
+        task(i, arg);
+    return MSW_OK;
+}

@@ -24,15 +24,17 @@ void msw__default_free(void *ptr, size_t size, void *user)
     free(ptr);
 }
 
-/* Count first, so that two threads cannot pass the limit together. */
+/* Counted before it is allocated, so that two threads cannot pass the limit together. */
 static bool reserve(msw_context *ctx, size_t bytes)
 {
-    const uint64_t before = atomic_fetch_add(&ctx->memory, bytes);
+    const uint64_t limit = ctx->options.memory_limit ? ctx->options.memory_limit : UINT64_MAX;
+    uint64_t held = atomic_load_explicit(&ctx->memory, memory_order_relaxed);
 
-    if (!ctx->options.memory_limit || before + bytes <= ctx->options.memory_limit)
-        return true;
-    atomic_fetch_sub(&ctx->memory, bytes);
-    return false;
+    do {
+        if (bytes > limit - held)
+            return false;
+    } while (!atomic_compare_exchange_weak(&ctx->memory, &held, held + bytes));
+    return true;
 }
 
 msw_status msw__alloc(void **out, msw_context *ctx, size_t count, size_t size)

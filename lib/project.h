@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The mathematics of pruning and unifying blocks: what it costs, and which blocks of
+ * a layer to take. Plain functions of arrays: nothing here allocates or fails. */
+#ifndef MSW_LIB_PROJECT_H
+#define MSW_LIB_PROJECT_H
+
+#include "internal.h"
+
+/* Projection of one block; the mathematics is in msw/unified.h. */
+typedef struct msw__block_costs {
+    double prune;     /* a = sum h v^2 */
+    double unify;     /* c = sum h (|v| - m)^2, 0 <= c <= a */
+    double magnitude; /* m */
+} msw__block_costs;
+
+/* Of the rows x columns weights of a block, with ld elements between its rows. @p h is
+ * their importance, > 0, or NULL for none. The order of summation depends on the
+ * block's size alone. */
+msw__block_costs msw__block_cost(const float *v, size_t ld, const float *h, size_t ld_h,
+                                 size_t rows, size_t columns);
+/* m alone. Of a block already unified it is its magnitude, exactly. */
+float msw__block_magnitude(const float *v, size_t ld, const float *h, size_t ld_h,
+                           size_t rows, size_t columns);
+
+/* sign(v): -1 for v < 0, +1 otherwise and so for both zeros. */
+static inline bool msw__negative(float v)
+{
+    return v < 0;
+}
+
+/* A block of a layer as the joint projection sees it: 12 bytes. It holds the roots of
+ * the costs because costs as floats would vanish or overflow where weights do not;
+ * their squares are exact in double. */
+typedef struct msw__candidate {
+    float prune, unify; /* sqrt(a), sqrt(c) */
+    uint32_t block;
+} msw__candidate;
+
+msw__candidate msw__candidate_of(uint32_t block, const msw__block_costs *costs);
+
+/* The exact joint projection: exactly @p prune of the @p count blocks PRUNED and
+ * @p unify UNIFIED, the rest FREE, at the least sum of costs; ties to the lower block
+ * numbers. The candidates carry the numbers 0 ... count - 1 in any order and are the
+ * scratch: their contents are lost. prune + unify <= count <= UINT32_MAX. Serial, and
+ * linear in count but for a logarithm of small factor. */
+void msw__project_classes(uint8_t *classes, msw__candidate *candidates, size_t count,
+                          size_t prune, size_t unify);
+
+/* Shares of blocks: both >= 0 and finite, their sum at most 1. */
+bool msw__shares_valid(double prune, double unify);
+/* floor(share * blocks) of valid shares, taking 0.29 of 100 for 29 although the product
+ * rounds to less; together at most @p blocks. */
+void msw__shares_count(size_t *prune_count, size_t *unify_count, double prune,
+                       double unify, size_t blocks);
+
+/* Importance as given by a host, used as max(h * scale, floor): mean 1. */
+typedef struct msw__importance {
+    const msw_tensor *h; /* NULL: none, everything counts the same */
+    double scale;
+} msw__importance;
+
+#define MSW__IMPORTANCE_FLOOR 1e-3f
+
+/* MSW_E_NUMERIC: not finite; MSW_E_INVAL: negative. All zero, or @p h NULL: none. */
+msw_status msw__importance_of(msw__importance *out, const msw_tensor *h) MSW_NODISCARD;
+
+static inline float msw__importance_at(float h, double scale)
+{
+    const float scaled = (float)(h * scale);
+
+    return scaled > MSW__IMPORTANCE_FLOOR ? scaled : MSW__IMPORTANCE_FLOOR;
+}
+
+/* unified.c: msw_unified_from() with counts of blocks, and with importance that may
+ * be normalised already (scale 1). */
+msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
+                            const msw__importance *importance, size_t prune_count,
+                            size_t unify_count) MSW_NODISCARD;
+
+#endif /* MSW_LIB_PROJECT_H */

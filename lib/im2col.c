@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "im2col.h"
+
+#include <string.h>
+
+typedef struct range {
+    size_t first, end;
+} range;
+
+typedef struct pixel {
+    size_t image, row, column;
+} pixel;
+
+static size_t min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return b == 1 ? a : a / b + (a % b != 0);
+}
+
+/* For which i in [0, count) position start + i * step, counted from the edge of the
+ * padding, lies inside an axis of `size` elements. */
+static range inside(size_t start, size_t step, size_t count, size_t pad, size_t size)
+{
+    range r;
+
+    r.first = start >= pad ? 0 : min(divide_up(pad - start, step), count);
+    r.end = start >= pad + size ? 0 : min(divide_up(pad + size - start, step), count);
+    if (r.end < r.first)
+        r.end = r.first;
+    return r;
+}
+
+static pixel locate(const msw__images *x, size_t number)
+{
+    const size_t row = number / x->out_width;
+
+    return (pixel){row / x->out_height, row % x->out_height, number % x->out_width};
+}
+
+static void next_row(pixel *at, const msw__images *x)
+{
+    at->column = 0;
+    if (++at->row == x->out_height) {
+        at->row = 0;
+        at->image++;
+    }
+}
+
+static void zero(float *dst, size_t count)
+{
+    if (count > 0) /* mostly not: spare the call */
+        memset(dst, 0, count * sizeof *dst);
+}
+
+/* Where one reduction element lies: in a channel, and in the window. */
+typedef struct element {
+    const float *channel; /* of the first image */
+    size_t h, w;          /* distance from the window's corner */
+    range columns;        /* output columns for which it lies inside the image */
+} element;
+
+/* `count` output pixels of one output row. */
+static void copy_run(float *dst, const element *e, const msw__window *w, const float *row,
+                     size_t column, size_t count)
+{
+    const size_t end = column + count;
+    const size_t from = e->columns.first < column ? column : min(e->columns.first, end);
+    const size_t to = e->columns.end < from ? from : min(e->columns.end, end);
+
+    zero(dst, from - column);
+    dst += from - column;
+    if (to > from) {
+        const float *src = row + (from * w->stride_w + e->w - w->pad_left);
+
+        if (w->stride_w == 1)
+            memcpy(dst, src, (to - from) * sizeof *dst);
+        else
+            for (size_t j = 0; j < to - from; j++)
+                dst[j] = src[j * w->stride_w];
+    }
+    zero(dst + (to - from), end - to);
+}
+
+static void copy_element(float *dst, const element *e, const msw__window *w,
+                         const msw__images *x, pixel at, size_t count)
+{
+    while (count > 0) {
+        const size_t run = min(count, x->out_width - at.column);
+        const size_t row = at.row * w->stride_h + e->h;
+
+        if (row < w->pad_top || row - w->pad_top >= x->height)
+            zero(dst, run);
+        else
+            copy_run(dst, e, w,
+                     e->channel + at.image * x->batch_stride +
+                         (row - w->pad_top) * x->width,
+                     at.column, run);
+        dst += run;
+        count -= run;
+        next_row(&at, x);
+    }
+}
+
+void msw__im2col_nchw(float *dst, size_t ld, const msw__window *w, const msw__images *x,
+                      size_t first, size_t count)
+{
+    const pixel at = locate(x, first);
+    const size_t positions = w->kernel_h * w->kernel_w;
+    const size_t position_step = w->channels_fastest ? w->channels : 1;
+    const size_t channel_step = w->channels_fastest ? 1 : positions;
+
+    for (size_t position = 0; position < positions; position++) {
+        element e;
+
+        e.h = position / w->kernel_w * w->dilation_h;
+        e.w = position % w->kernel_w * w->dilation_w;
+        e.columns = inside(e.w, w->stride_w, x->out_width, w->pad_left, x->width);
+        for (size_t i = 0; i < w->channels; i++) {
+            e.channel = x->data + i * x->ld;
+            copy_element(dst + (position * position_step + i * channel_step) * ld, &e, w, x,
+                         at, count);
+        }
+    }
+}
+
+/* The elements of one row of the window, for one output pixel. src is the image's row. */
+static void copy_window_row(float *dst, const msw__window *w, const msw__images *x,
+                            const float *src, size_t h, size_t left, range columns)
+{
+    const size_t positions = w->kernel_h * w->kernel_w;
+
+    for (size_t kw = columns.first; kw < columns.end; kw++) {
+        const float *from = src + (left + kw * w->dilation_w - w->pad_left) * x->ld;
+        const size_t position = h * w->kernel_w + kw;
+
+        if (w->channels_fastest && x->ld == w->channels && w->dilation_w == 1) {
+            /* these and all that follow are neighbours on both sides */
+            memcpy(dst + position * w->channels, from,
+                   (columns.end - kw) * w->channels * sizeof *dst);
+            return;
+        }
+        if (w->channels_fastest)
+            memcpy(dst + position * w->channels, from, w->channels * sizeof *dst);
+        else
+            for (size_t i = 0; i < w->channels; i++)
+                dst[i * positions + position] = from[i];
+    }
+}
+
+void msw__im2col_nhwc(float *dst, size_t ld, const msw__window *w, const msw__images *x,
+                      size_t first, size_t count)
+{
+    pixel at = locate(x, first);
+
+    for (size_t j = 0; j < count; j++, dst += ld) {
+        const size_t top = at.row * w->stride_h, left = at.column * w->stride_w;
+        const range rows = inside(top, w->dilation_h, w->kernel_h, w->pad_top, x->height);
+        const range columns = inside(left, w->dilation_w, w->kernel_w, w->pad_left,
+                                     x->width);
+        const float *image = x->data + at.image * x->batch_stride;
+
+        if (rows.end - rows.first < w->kernel_h || columns.end - columns.first < w->kernel_w)
+            zero(dst, w->kernel_h * w->kernel_w * w->channels);
+        for (size_t h = rows.first; h < rows.end; h++)
+            copy_window_row(dst, w, x,
+                            image + (top + h * w->dilation_h - w->pad_top) * x->width * x->ld,
+                            h, left, columns);
+        if (++at.column == x->out_width)
+            next_row(&at, x);
+    }
+}

@@ -66,7 +66,7 @@ msw_status msw__importance_of(msw__importance *out, const msw_tensor *h) MSW_NOD
 
 static inline float msw__importance_at(float h, double scale)
 {
-    const float scaled = (float)(h * scale);
+    const float scaled = (float)((double)h * scale);
 
     return scaled > MSW__IMPORTANCE_FLOOR ? scaled : MSW__IMPORTANCE_FLOOR;
 }

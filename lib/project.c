@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "project.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* Sums run in this many lanes, a fixed order that leaves the processor something to
+ * do while an addition is under way. */
+enum { LANES = 4 };
+
+static double lanes_total(const double *lanes)
+{
+    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+}
+
+static double absolute(float v)
+{
+    return fabs((double)v);
+}
+
+/* The sums over a block: h |v|, h v^2 and h, which without importance is 1. */
+typedef struct block_sums {
+    double absolute, square, importance;
+} block_sums;
+
+static block_sums sum_plain(const float *v, size_t ld, size_t rows, size_t columns)
+{
+    double s[LANES] = {0}, q[LANES] = {0};
+
+    for (size_t r = 0; r < rows; r++, v += ld) {
+        size_t c = 0;
+
+        for (; c + LANES <= columns; c += LANES)
+            for (size_t l = 0; l < LANES; l++) {
+                const double x = absolute(v[c + l]);
+                s[l] += x;
+                q[l] += x * x;
+            }
+        for (size_t l = 0; c + l < columns; l++) {
+            const double x = absolute(v[c + l]);
+            s[l] += x;
+            q[l] += x * x;
+        }
+    }
+    return (block_sums){lanes_total(s), lanes_total(q), (double)(rows * columns)};
+}
+
+static block_sums sum_weighted(const float *v, size_t ld, const float *h, size_t ld_h,
+                               size_t rows, size_t columns)
+{
+    block_sums sums = {0};
+
+    for (size_t r = 0; r < rows; r++, v += ld, h += ld_h)
+        for (size_t c = 0; c < columns; c++) {
+            const double x = absolute(v[c]), weight = (double)h[c];
+            sums.absolute += weight * x;
+            sums.square += weight * x * x;
+            sums.importance += weight;
+        }
+    return sums;
+}
+
+static double spread_plain(const float *v, size_t ld, size_t rows, size_t columns,
+                           double magnitude)
+{
+    double s[LANES] = {0};
+
+    for (size_t r = 0; r < rows; r++, v += ld) {
+        size_t c = 0;
+
+        for (; c + LANES <= columns; c += LANES)
+            for (size_t l = 0; l < LANES; l++) {
+                const double x = absolute(v[c + l]) - magnitude;
+                s[l] += x * x;
+            }
+        for (size_t l = 0; c + l < columns; l++) {
+            const double x = absolute(v[c + l]) - magnitude;
+            s[l] += x * x;
+        }
+    }
+    return lanes_total(s);
+}
+
+static double spread_weighted(const float *v, size_t ld, const float *h, size_t ld_h,
+                              size_t rows, size_t columns, double magnitude)
+{
+    double sum = 0;
+
+    for (size_t r = 0; r < rows; r++, v += ld, h += ld_h)
+        for (size_t c = 0; c < columns; c++) {
+            const double x = absolute(v[c]) - magnitude;
+            sum += (double)h[c] * x * x;
+        }
+    return sum;
+}
+
+/* The spread takes a second pass: as a - n m^2 it would cancel to noise just where
+ * training has nearly unified a block. */
+msw__block_costs msw__block_cost(const float *v, size_t ld, const float *h, size_t ld_h,
+                                 size_t rows, size_t columns)
+{
+    const block_sums sums = h ? sum_weighted(v, ld, h, ld_h, rows, columns)
+                              : sum_plain(v, ld, rows, columns);
+    const double m = sums.absolute / sums.importance;
+    const double spread = h ? spread_weighted(v, ld, h, ld_h, rows, columns, m)
+                            : spread_plain(v, ld, rows, columns, m);
+
+    return (msw__block_costs){sums.square, spread < sums.square ? spread : sums.square, m};
+}
+
+float msw__block_magnitude(const float *v, size_t ld, const float *h, size_t ld_h,
+                           size_t rows, size_t columns)
+{
+    const block_sums sums = h ? sum_weighted(v, ld, h, ld_h, rows, columns)
+                              : sum_plain(v, ld, rows, columns);
+
+    return (float)(sums.absolute / sums.importance);
+}
+
+static float root(double cost)
+{
+    const double r = sqrt(cost);
+
+    return r < (double)FLT_MAX ? (float)r : FLT_MAX;
+}
+
+msw__candidate msw__candidate_of(uint32_t block, const msw__block_costs *costs)
+{
+    return (msw__candidate){root(costs->prune), root(costs->unify), block};
+}
+
+/* The joint projection.
+ *
+ * With a price delta >= 0 paid for every pruned block, a chosen block is pruned when
+ * that costs less than delta more than unifying it, and the prune + unify blocks of
+ * least cost minus price are chosen. The number of pruned ones grows with delta.
+ * Where it is what was asked for, the choice is the projection. Where it jumps over
+ * that, all blocks that change there weigh the same, and as many of them as needed
+ * are changed one by one. Between two prices a label can only go from FREE or UNIFIED
+ * to PRUNED or from UNIFIED to FREE; what is labelled the same at both is settled. */
+
+/* The place of a candidate in the order at a price, a total order: that of cost minus
+ * price. Where a large price swallows small costs, the pruned ones come first, ordered by
+ * their cost without it. */
+typedef struct rank {
+    double cost, pruned;
+    uint32_t block;
+} rank;
+
+static double square(float x)
+{
+    return (double)x * (double)x;
+}
+
+/* What pruning costs more than unifying. */
+static double extra(const msw__candidate *x)
+{
+    return square(x->prune) - square(x->unify);
+}
+
+static rank rank_of(const msw__candidate *x, double delta)
+{
+    const double a = square(x->prune), c = square(x->unify), cost = a - delta;
+
+    return (rank){cost < c ? cost : c, a - c < delta ? a : HUGE_VAL, x->block};
+}
+
+static bool before(const rank *x, const rank *y)
+{
+    return (x->cost < y->cost) |
+           ((x->cost == y->cost) &
+            ((x->pruned < y->pruned) | ((x->pruned == y->pruned) & (x->block < y->block))));
+}
+
+/* Insertion sort. */
+static void sort_ranks(rank *x, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        const rank moved = x[i];
+        size_t k = i;
+
+        for (; k > 0 && before(&moved, &x[k - 1]); k--)
+            x[k] = x[k - 1];
+        x[k] = moved;
+    }
+}
+
+static void swap(msw__candidate *x, msw__candidate *y)
+{
+    const msw__candidate kept = *x;
+
+    *x = *y;
+    *y = kept;
+}
+
+enum { SAMPLE = 63, SMALL = 4 * SAMPLE };
+
+/* Index of a candidate that is about number k of count: from a sample, and rather on
+ * the side that leaves k among fewer. The generator makes a pattern in the data that
+ * defeats the sample unlikely, the total order makes it irrelevant to the result. */
+static size_t pivot_near(const msw__candidate *x, size_t count, size_t k, double delta,
+                         uint64_t *random)
+{
+    const size_t margin = 2;
+    size_t wanted = k * SAMPLE / count, at[SAMPLE], size = 0;
+    rank sample[SAMPLE];
+
+    for (; size < SAMPLE; size++) {
+        *random = *random * 6364136223846793005u + 1442695040888963407u;
+        at[size] = (size_t)((*random >> 32) * count >> 32);
+        sample[size] = rank_of(&x[at[size]], delta);
+    }
+    sort_ranks(sample, size);
+    if (k < count / 2)
+        wanted = wanted + margin < SAMPLE ? wanted + margin : SAMPLE - 1;
+    else
+        wanted = wanted > margin ? wanted - margin : 0;
+    for (size_t i = 0; i < SAMPLE; i++)
+        if (x[at[i]].block == sample[wanted].block)
+            return at[i];
+    return at[0]; /* not reached */
+}
+
+/* Move the candidates before the one at @p pivot to the front; how many they are. The
+ * pivot follows them. Without branches on the data. */
+static size_t split(msw__candidate *x, size_t count, size_t pivot, double delta)
+{
+    const rank limit = rank_of(&x[pivot], delta);
+    size_t front = 0;
+
+    swap(&x[pivot], &x[count - 1]);
+    for (size_t i = 0; i + 1 < count; i++) {
+        const rank r = rank_of(&x[i], delta);
+        const bool moves = before(&r, &limit);
+
+        swap(&x[i], &x[front]);
+        front += moves;
+    }
+    swap(&x[front], &x[count - 1]);
+    return front;
+}
+
+/* Bring the k first of the order to the front. */
+static void select_first(msw__candidate *x, size_t count, size_t k, double delta)
+{
+    uint64_t random = 1;
+
+    while (k > 0 && k < count) {
+        const size_t pivot = count > SMALL ? pivot_near(x, count, k, delta, &random)
+                                           : count / 2;
+        const size_t front = split(x, count, pivot, delta);
+
+        if (k <= front) {
+            count = front;
+        } else {
+            x += front + 1;
+            count -= front + 1;
+            k -= front + 1;
+        }
+    }
+}
+
+/* Two labels to a byte: at the lower and at the upper price. */
+enum { LOWER = 0, UPPER = 2, LABEL = 3 };
+
+typedef struct joint {
+    uint8_t *labels;           /* by block, of all */
+    msw__candidate *active;    /* those not settled */
+    size_t count;              /* ... their number */
+    size_t chosen, prune;      /* how many of them to choose, and to prune of those */
+} joint;
+
+static msw_class label_at(const joint *j, size_t block, unsigned side)
+{
+    return (msw_class)(j->labels[block] >> side & LABEL);
+}
+
+static void set_label(joint *j, size_t block, unsigned side, msw_class label)
+{
+    j->labels[block] = (uint8_t)((j->labels[block] & ~(LABEL << side)) |
+                                 (unsigned)label << side);
+}
+
+/* Choose at a price; how many would be pruned. */
+static size_t choose(joint *j, double delta)
+{
+    size_t pruned = 0;
+
+    select_first(j->active, j->count, j->chosen, delta);
+    for (size_t i = 0; i < j->chosen; i++)
+        pruned += extra(&j->active[i]) < delta;
+    return pruned;
+}
+
+static void label(joint *j, double delta, unsigned side)
+{
+    for (size_t i = 0; i < j->count; i++)
+        set_label(j, j->active[i].block, side,
+                  i >= j->chosen ? MSW_CLASS_FREE
+                  : extra(&j->active[i]) < delta ? MSW_CLASS_PRUNED : MSW_CLASS_UNIFIED);
+}
+
+/* Take out what is labelled the same at both prices. */
+static void settle(joint *j)
+{
+    size_t kept = 0, chosen = 0, pruned = 0;
+
+    for (size_t i = 0; i < j->count; i++) {
+        const uint32_t block = j->active[i].block;
+        const msw_class lower = label_at(j, block, LOWER);
+        const bool settled = lower == label_at(j, block, UPPER);
+
+        chosen += settled & (lower != MSW_CLASS_FREE);
+        pruned += settled & (lower == MSW_CLASS_PRUNED);
+        j->active[kept] = j->active[i];
+        kept += !settled;
+    }
+    j->count = kept;
+    j->chosen -= chosen;
+    j->prune -= pruned;
+}
+
+/* The doubles >= 0 in their order, as integers. */
+static uint64_t bits_of(double x)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static double of_bits(uint64_t bits)
+{
+    double x;
+
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Prices at which nothing and everything chosen is pruned. */
+static void price_range(const joint *j, uint64_t *lower, uint64_t *upper)
+{
+    double least = extra(&j->active[0]), most = least;
+
+    for (size_t i = 1; i < j->count; i++) {
+        const double x = extra(&j->active[i]);
+        least = x < least ? x : least;
+        most = x > most ? x : most;
+    }
+    *lower = bits_of(least);
+    *upper = bits_of(most < DBL_MIN ? DBL_MIN : most) + 1;
+}
+
+/* Bisect the bit pattern of the price, which finds one of any size in 64 steps. True
+ * when a price prunes as many as asked for; the labels there are then the lower ones. */
+static bool bisect(joint *j)
+{
+    uint64_t lower, upper;
+
+    price_range(j, &lower, &upper);
+    if (choose(j, of_bits(lower)) == j->prune) {
+        label(j, of_bits(lower), LOWER);
+        return true;
+    }
+    label(j, of_bits(lower), LOWER);
+    if (choose(j, of_bits(upper)) == j->prune) {
+        label(j, of_bits(upper), LOWER);
+        return true;
+    }
+    label(j, of_bits(upper), UPPER);
+    for (settle(j); upper - lower > 1; settle(j)) {
+        const uint64_t middle = lower + (upper - lower) / 2;
+        const double delta = of_bits(middle);
+        const size_t pruned = choose(j, delta);
+
+        if (pruned <= j->prune) {
+            lower = middle;
+            label(j, delta, LOWER);
+        } else {
+            upper = middle;
+            label(j, delta, UPPER);
+        }
+        if (pruned == j->prune)
+            return true;
+    }
+    return false;
+}
+
+/* Give the lower label @p to to the first (or last) blocks of all @p count that go from
+ * @p from to @p upper, at most @p most of them; how many it were. */
+static size_t change(joint *j, size_t count, bool first, msw_class from, msw_class upper,
+                     msw_class to, size_t most)
+{
+    size_t changed = 0;
+
+    for (size_t i = 0; i < count && changed < most; i++) {
+        const size_t block = first ? i : count - 1 - i;
+
+        if (label_at(j, block, LOWER) == from && label_at(j, block, UPPER) == upper) {
+            set_label(j, block, LOWER, to);
+            changed++;
+        }
+    }
+    return changed;
+}
+
+/* The number pruned jumps between the two prices: prune the rest one by one. */
+static void break_ties(joint *j, size_t count)
+{
+    size_t need = j->prune;
+
+    for (size_t i = 0; i < j->count; i++)
+        need -= label_at(j, j->active[i].block, LOWER) == MSW_CLASS_PRUNED;
+    need -= change(j, count, true, MSW_CLASS_UNIFIED, MSW_CLASS_PRUNED, MSW_CLASS_PRUNED,
+                   need);
+    need = change(j, count, false, MSW_CLASS_UNIFIED, MSW_CLASS_FREE, MSW_CLASS_FREE,
+                  need);
+    change(j, count, true, MSW_CLASS_FREE, MSW_CLASS_PRUNED, MSW_CLASS_PRUNED, need);
+}
+
+void msw__project_classes(uint8_t *classes, msw__candidate *candidates, size_t count,
+                          size_t prune, size_t unify)
+{
+    joint j = {classes, candidates, count, prune + unify, prune};
+
+    memset(classes, MSW_CLASS_FREE, count);
+    if (j.chosen == 0)
+        return;
+    if (!bisect(&j))
+        break_ties(&j, count);
+    for (size_t b = 0; b < count; b++)
+        classes[b] &= LABEL;
+}
+
+bool msw__shares_valid(double prune, double unify)
+{
+    /* 1 + 1e-12: shares such as 0.7 and 0.3 need not add up to 1 exactly */
+    return prune >= 0 && unify >= 0 && prune + unify <= 1 + 1e-12;
+}
+
+static size_t share_count(double share, size_t blocks)
+{
+    const double count = floor(share * (1 + 4 * DBL_EPSILON) * (double)blocks);
+
+    return count < (double)blocks ? (size_t)count : blocks;
+}
+
+void msw__shares_count(size_t *prune_count, size_t *unify_count, double prune,
+                       double unify, size_t blocks)
+{
+    const size_t unified = share_count(unify, blocks);
+
+    *prune_count = share_count(prune, blocks);
+    *unify_count = unified < blocks - *prune_count ? unified : blocks - *prune_count;
+}
+
+msw_status msw__importance_of(msw__importance *out, const msw_tensor *h)
+{
+    double sum = 0;
+
+    *out = (msw__importance){NULL, 0};
+    if (!h)
+        return MSW_OK;
+    const size_t length = h->shape[h->rank - 1], stride = h->stride[h->rank - 1];
+    for (size_t outer = 0; outer < h->count / length; outer++) {
+        const float *run = msw__tensor_run(h, outer);
+
+        for (size_t i = 0; i < length; i++) {
+            if (!isfinite(run[i * stride]))
+                return MSW_E_NUMERIC;
+            if (run[i * stride] < 0)
+                return MSW_E_INVAL;
+            sum += (double)run[i * stride];
+        }
+    }
+    if (sum > 0)
+        *out = (msw__importance){h, (double)h->count / sum};
+    return MSW_OK;
+}

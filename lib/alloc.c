@@ -47,8 +47,8 @@ msw_status msw__alloc(void **out, msw_context *ctx, size_t count, size_t size)
         return MSW_E_NOMEM;
     if (bytes == 0)
         return MSW_OK;
-    if (!reserve(ctx, bytes))
-        return MSW_E_LIMIT;
+    if (!reserve(ctx, bytes)) /* without a limit: more than a counter can count */
+        return ctx->options.memory_limit ? MSW_E_LIMIT : MSW_E_NOMEM;
     *out = a->alloc(bytes, MSW__ALIGN, a->user);
     if (*out)
         return MSW_OK;

@@ -46,12 +46,17 @@ static void linked_sgemm(bool trans_b, size_t m, size_t n, size_t k, const float
                          size_t lda, const float *b, size_t ldb, int beta, float *c,
                          size_t ldc)
 {
-    if (n == 1 && !trans_b && ldb <= INT_MAX && ldc <= INT_MAX)
-        cblas_sgemv(ROW_MAJOR, NO_TRANS, (int)m, (int)k, 1, a, (int)lda, b, (int)ldb,
-                    (float)beta, c, (int)ldc);
-    else
+    if (n == 1 && !trans_b) {
+        /* beta is never 0 here: some versions then scale y, and a NaN stays */
+        if (!beta)
+            for (size_t i = 0; i < m; i++)
+                c[i * ldc] = 0;
+        cblas_sgemv(ROW_MAJOR, NO_TRANS, (int)m, (int)k, 1, a, (int)lda, b, (int)ldb, 1, c,
+                    (int)ldc);
+    } else {
         cblas_sgemm(ROW_MAJOR, NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m, (int)n, (int)k,
                     1, a, (int)lda, b, (int)ldb, (float)beta, c, (int)ldc);
+    }
 }
 
 #else
@@ -99,8 +104,9 @@ void msw__blas_sgemm(bool use_blas, bool trans_b, size_t m, size_t n, size_t k,
                      float *c, size_t ldc)
 {
 #ifdef MSW_HAVE_BLAS
-    if (use_blas && m <= INT_MAX && n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX &&
-        ldb <= INT_MAX && ldc <= INT_MAX) {
+    /* With an empty size some leave C as it is, others end the process. */
+    if (use_blas && m && n && k && m <= INT_MAX && n <= INT_MAX && k <= INT_MAX &&
+        lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX) {
         linked_sgemm(trans_b, m, n, k, a, lda, b, ldb, beta, c, ldc);
         return;
     }

@@ -9,9 +9,17 @@
 
 enum { MAX_THREADS = 1024, OLDEST_OPTIONS = sizeof(msw_context_options) };
 
+/* Texts may hold names that the host, or a file, chose. */
+static void keep_one_line(char *text)
+{
+    for (; *text; text++)
+        if (*text == '\n' || *text == '\r')
+            *text = ' ';
+}
+
 void msw__log(const msw_context *ctx, int level, const char *format, ...)
 {
-    char line[256];
+    char line[256] = "";
     va_list args;
 
     if (!ctx->options.log)
@@ -19,6 +27,7 @@ void msw__log(const msw_context *ctx, int level, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    keep_one_line(line);
     ctx->options.log(level, line, ctx->options.log_user);
 }
 

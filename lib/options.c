@@ -45,7 +45,7 @@ msw_status msw__give_output(void *dst, const void *src, size_t ours, size_t olde
  * struct is zeroed, so that no garbage in its tail looks like an unknown option. */
 static void init(void *object, size_t size)
 {
-    if (size < sizeof size)
+    if (!object || size < sizeof size)
         return;
     memset(object, 0, size);
     memcpy(object, &size, sizeof size);

@@ -152,6 +152,8 @@ typedef msw_status call(void *options);
 
 static msw_context *shared_context;
 static msw_plan *shared_plan;
+static msw_tensor *shared_weights;
+static msw_unified *shared_unified;
 
 static void check_sizes(call *f, void (*prepare)(void), size_t ours, size_t oldest,
                         bool output)
@@ -212,6 +214,25 @@ static msw_status call_plan_info(void *out)
     return msw_plan_get_info(out, shared_plan);
 }
 
+static msw_status call_projection(void *o)
+{
+    msw_unified *u;
+    const msw_status status = msw_unified_from(&u, shared_plan, shared_weights, o);
+
+    msw_unified_free(u);
+    return status;
+}
+
+static msw_status call_unified_info(void *out)
+{
+    return msw_unified_get_info(out, shared_unified);
+}
+
+static msw_status call_verify_info(void *out)
+{
+    return msw_unified_verify(out, shared_unified, shared_weights);
+}
+
 static void test_structs(void **state)
 {
     (void)state;
@@ -221,6 +242,9 @@ static void test_structs(void **state)
     INPUT(msw_plan_options, call_plan, NULL);
     OUTPUT(msw_block, call_block);
     OUTPUT(msw_plan_info, call_plan_info);
+    INPUT(msw_projection_options, call_projection, NULL);
+    OUTPUT(msw_unified_info, call_unified_info);
+    OUTPUT(msw_verify_info, call_verify_info);
 #undef INPUT
 #undef OUTPUT
 }
@@ -241,12 +265,16 @@ static int make_shared(void **state)
 
     (void)state;
     return msw_context_new(&shared_context, NULL) ||
-           msw_plan_new(&shared_plan, shared_context, shape, 2, NULL);
+           msw_plan_new(&shared_plan, shared_context, shape, 2, NULL) ||
+           msw_tensor_new(&shared_weights, shared_context, shape, 2) ||
+           msw_unified_from(&shared_unified, shared_plan, shared_weights, NULL);
 }
 
 static int free_shared(void **state)
 {
     (void)state;
+    msw_unified_free(shared_unified);
+    msw_tensor_free(shared_weights);
     msw_plan_free(shared_plan);
     msw_context_free(shared_context);
     return 0;

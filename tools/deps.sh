@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Sourced by the scripts that build libmsw on a machine that may have nothing yet.
 #

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Tensors, plans and unified weights when memory fails; see oom.h. */
+#include "oom.h"
+
+#include <string.h>
+
+/* Tensors and plans */
+
+static msw_status new_tensor(world *w)
+{
+    static const size_t shape[3] = {5, 6, 7};
+
+    w->status = msw_tensor_new(&w->tensor, w->ctx, shape, 3);
+    return oom_made(w, w->tensor);
+}
+
+static msw_status new_plan(world *w)
+{
+    static const size_t shape[2] = {4, 3};
+    static const uint32_t rows[4] = {3, 1, 0, 2}, columns[3] = {2, 1, 0};
+    msw_plan_options o;
+
+    msw_plan_options_init(&o);
+    o.row_permutation = rows;
+    o.column_permutation = columns;
+    w->status = msw_plan_new(&w->made_plan, w->ctx, shape, 2, &o);
+    return oom_made(w, w->made_plan);
+}
+
+static uint64_t digest_plan(world *w)
+{
+    return oom_hash(oom_hash(1, msw_plan_row_permutation(w->made_plan), 4 * sizeof(uint32_t)),
+                msw_plan_column_permutation(w->made_plan), 3 * sizeof(uint32_t));
+}
+
+/* Unified weights */
+
+static msw_status project_plain(world *w)
+{
+    w->status = oom_project(&w->made_u, w, NULL);
+    return oom_made(w, w->made_u);
+}
+
+static msw_status set_up_importance(world *w)
+{
+    for (size_t i = 0; i < COUNT; i++)
+        w->extra[i] *= w->extra[i];
+    return oom_borrow_tensor(w);
+}
+
+static msw_status project_weighted(world *w)
+{
+    w->status = oom_project(&w->made_u, w, w->tensor);
+    return oom_made(w, w->made_u);
+}
+
+static msw_status new_unified(world *w)
+{
+    w->status = msw_unified_new(&w->made_u, w->plan, w->weights, msw_unified_classes(w->u),
+                                   ROWS / 4 * COLUMNS / 4);
+    return oom_made(w, w->made_u);
+}
+
+static msw_status refit(world *w)
+{
+    w->status = msw_unified_refit(&w->made_u, w->u, w->tensor);
+    return oom_made(w, w->made_u);
+}
+
+static msw_status to_dense(world *w)
+{
+    return msw_unified_to_dense(w->tensor, w->u);
+}
+
+static msw_status project_tensor(world *w)
+{
+    return msw_unified_project(w->tensor, w->u);
+}
+
+static msw_status project_gradient(world *w)
+{
+    return msw_unified_project_gradient(w->tensor, w->u);
+}
+
+static msw_status project_slot(world *w)
+{
+    return msw_unified_project_slot(w->tensor, w->u, MSW_SLOT_SQUARED);
+}
+
+static msw_status verify(world *w)
+{
+    msw_verify_info info;
+    msw_status status;
+
+    msw_verify_info_init(&info);
+    status = msw_unified_verify(&info, w->u, w->tensor);
+    memcpy(w->y, &info, sizeof info);
+    return status;
+}
+
+static const scenario scenarios[] = {
+    {"tensor_new", NULL, new_tensor, oom_digest_tensor},
+    {"tensor_borrow", NULL, oom_borrow_tensor, oom_digest_tensor},
+    {"plan_new", NULL, new_plan, digest_plan},
+    {"unified_from", NULL, project_plain, oom_digest_unified},
+    {"unified_from weighted", set_up_importance, project_weighted, oom_digest_unified},
+    {"unified_new", oom_set_up_unified, new_unified, oom_digest_unified},
+    {"unified_refit", oom_set_up_unified, refit, oom_digest_unified},
+    {"unified_to_dense", oom_set_up_unified, to_dense, oom_digest_extra},
+    {"unified_project", oom_set_up_unified, project_tensor, oom_digest_extra},
+    {"unified_project_gradient", oom_set_up_unified, project_gradient, oom_digest_extra},
+    {"unified_project_slot", oom_set_up_unified, project_slot, oom_digest_extra},
+    {"unified_verify", oom_set_up_unified, verify, oom_digest_y},
+};
+
+int main(void)
+{
+    return oom_main(scenarios, sizeof scenarios / sizeof *scenarios);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The handle, and one product. Which kernel runs is decided in gemm_choice.c. */
+#include "gemm.h"
+#include "blas.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    OLDEST_OPTIONS = sizeof(msw_gemm_options),
+    OLDEST_CALL = sizeof(msw_gemm_call),
+    OLDEST_INFO = sizeof(msw_gemm_info),
+    TASKS_PER_THREAD = 2,
+    HOOK_TASKS = 16 /* the host's pool does not say how many threads it has */
+};
+
+/* Making */
+
+static msw_status take_options(msw_gemm_options *o, const msw_gemm_options *options,
+                               size_t rows)
+{
+    msw_status status;
+
+    msw_gemm_options_init(o);
+    if (options) {
+        status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
+        if (status)
+            return status;
+    }
+    if (o->reserved)
+        return MSW_E_VERSION;
+    if (o->activation > MSW_ACTIVATION_RELU6 || o->fallback > MSW_FALLBACK_BLAS ||
+        o->tune > 1 || (o->bias && o->bias_count != rows))
+        return MSW_E_INVAL;
+    return MSW_OK;
+}
+
+static msw_status copy_rows(msw_gemm *g, const msw_plan *plan)
+{
+    void *memory;
+    msw_status status;
+
+    if (!plan->row_permutation)
+        return MSW_OK;
+    status = msw__alloc(&memory, g->ctx, g->rows, sizeof *g->row);
+    if (!status) {
+        g->row = memory;
+        memcpy(g->row, plan->row_permutation, g->rows * sizeof *g->row);
+    }
+    return status;
+}
+
+/* In view order, zeros when there is none: the kernels always add it. */
+static msw_status copy_bias(msw_gemm *g, const float *bias)
+{
+    void *memory;
+    const msw_status status =
+        msw__calloc(&memory, g->ctx, g->rows + MSW__MAX_STRIP, sizeof *g->bias);
+
+    if (status)
+        return status;
+    g->bias = memory;
+    for (size_t i = 0; bias && i < g->rows; i++)
+        g->bias[i] = bias[g->row ? g->row[i] : i];
+    return MSW_OK;
+}
+
+static void set_activation(msw_gemm *g, uint32_t activation)
+{
+    g->low = activation == MSW_ACTIVATION_NONE ? -INFINITY : 0;
+    g->high = activation == MSW_ACTIVATION_RELU6 ? 6 : INFINITY;
+}
+
+static msw_status make(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)
+{
+    msw_status status = copy_rows(g, u->plan);
+
+    if (!status)
+        status = copy_bias(g, o->bias);
+    if (status)
+        return status;
+    set_activation(g, o->activation);
+    msw__gemm_table_init(&g->table, g->ctx->cpu);
+    status = msw__wide_pack(&g->wide, g->ctx, u, g->table.wide_traits);
+    if (!status && o->max_bytes && msw__gemm_packed_bytes(g) > o->max_bytes)
+        status = MSW_E_LIMIT;
+    if (!status)
+        status = msw__gemm_choose(g, u, o);
+    return status;
+}
+
+msw_status msw_gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
+                        const msw_gemm_options *options)
+{
+    msw_gemm_options o;
+    msw_status status;
+    msw_gemm *g;
+    void *memory;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!ctx || !u)
+        return MSW_E_INVAL;
+    status = take_options(&o, options, u->plan->rows);
+    if (!status && u->plan->groups > 1)
+        status = MSW_E_UNSUPPORTED;
+    if (!status)
+        status = msw__calloc(&memory, ctx, 1, sizeof *g);
+    if (status)
+        return status;
+    g = memory;
+    atomic_init(&g->refs, 1);
+    g->ctx = msw_context_ref(ctx);
+    g->rows = u->plan->rows;
+    g->columns = u->plan->columns;
+    status = make(g, u, &o);
+    if (status)
+        msw_gemm_free(g);
+    else
+        *out = g;
+    return status;
+}
+
+msw_gemm *msw_gemm_ref(msw_gemm *gemm)
+{
+    msw__refs_take(&gemm->refs);
+    return gemm;
+}
+
+void msw_gemm_free(msw_gemm *gemm)
+{
+    msw_context *ctx;
+
+    if (!gemm || !msw__refs_drop(&gemm->refs))
+        return;
+    ctx = gemm->ctx;
+    msw__wide_free(&gemm->wide, ctx);
+    msw__free(ctx, gemm->dense, gemm->rows * gemm->columns, sizeof *gemm->dense);
+    msw__free(ctx, gemm->bias, gemm->rows + MSW__MAX_STRIP, sizeof *gemm->bias);
+    msw__free(ctx, gemm->row, gemm->rows, sizeof *gemm->row);
+    msw__free(ctx, gemm, 1, sizeof *gemm);
+    msw_context_free(ctx);
+}
+
+/* Running: a product falls into units, which are chunks of rows times panels of columns.
+ * Each is computed the same way whichever task it belongs to. */
+
+static size_t units(const msw_gemm *g, size_t n)
+{
+    return (n - 1) / g->wide.width * g->wide.chunk_count + g->wide.chunk_count;
+}
+
+static size_t tasks(const msw_gemm *g, size_t n)
+{
+    const msw_context *ctx = g->ctx;
+    const size_t most = ctx->options.parallel_for ? HOOK_TASKS
+                        : ctx->threads > 1        ? (size_t)ctx->threads * TASKS_PER_THREAD
+                                                  : 1;
+    const size_t have = units(g, n);
+
+    return have < most ? have : most;
+}
+
+size_t msw_gemm_workspace(const msw_gemm *gemm, size_t n)
+{
+    size_t bytes;
+
+    if (n == 0)
+        return 0;
+    if (n > SIZE_MAX / gemm->wide.chunk_count ||
+        !msw__size_mul(&bytes, tasks(gemm, n), msw__wide_slab(&gemm->wide)))
+        return SIZE_MAX;
+    return bytes;
+}
+
+typedef struct job {
+    const msw_gemm *g;
+    const msw__product *product;
+    char *workspace;
+    size_t tasks, units;
+} job;
+
+static void task(size_t index, void *arg)
+{
+    const job *j = arg;
+    const msw__wide *w = &j->g->wide;
+    char *slab = j->workspace + index * msw__wide_slab(w);
+    const size_t share = j->units / j->tasks, rest = j->units % j->tasks;
+    const size_t begin = index * share + (index < rest ? index : rest);
+    const size_t end = begin + share + (index < rest);
+
+    for (size_t unit = begin; unit < end; unit++)
+        j->g->table.wide(w, unit % w->chunk_count, j->product,
+                         unit / w->chunk_count * w->width, slab);
+}
+
+static msw_status run_packed(const msw_gemm *g, const msw__product *p, char *workspace)
+{
+    job j = {g, p, workspace, tasks(g, p->n), units(g, p->n)};
+
+    return msw__parallel(g->ctx, j.tasks, task, &j);
+}
+
+/* What the BLAS does not do. */
+static void finish_blas(const msw_gemm *g, const msw__product *p)
+{
+    for (size_t i = 0; i < g->rows; i++) {
+        float *y = p->y + (g->row ? g->row[i] : i) * p->y_row;
+
+        for (size_t j = 0; j < p->n; j++) {
+            float *v = y + j * p->y_column;
+            *v += p->bias[i];
+            *v = *v < p->low ? p->low : *v;
+            *v = *v > p->high ? p->high : *v;
+        }
+    }
+}
+
+static void run_blas(const msw_gemm *g, const msw_gemm_call *c, const msw__product *p)
+{
+    if (c->layout == MSW_LAYOUT_COLUMNS)
+        msw__blas_sgemm(g->ctx->blas, false, g->rows, c->n, g->columns, g->dense,
+                        g->columns, c->x, c->ldx, (int)c->beta, c->y, c->ldy);
+    else
+        msw__blas_sgemm(g->ctx->blas, true, c->n, g->rows, g->columns, c->x, c->ldx,
+                        g->dense, g->columns, (int)c->beta, c->y, c->ldy);
+    finish_blas(g, p);
+}
+
+static msw__product product(const msw_gemm *g, const msw_gemm_call *c)
+{
+    msw__product p = {.x = c->x, .x_row = c->ldx, .x_column = 1,
+                      .y = c->y, .y_row = c->ldy, .y_column = 1,
+                      .n = c->n, .bias = g->bias, .rows = g->row,
+                      .low = g->low, .high = g->high, .beta = c->beta == 1};
+
+    if (c->layout == MSW_LAYOUT_ROWS) {
+        p.x_row = p.y_row = 1;
+        p.x_column = c->ldx;
+        p.y_column = c->ldy;
+        if (c->n == 1) /* one column: then both may be said to lie together */
+            p.x_column = p.y_column = 1;
+    }
+    return p;
+}
+
+/* lines of length elements each, ld apart, are an array that can exist. */
+static bool fits(size_t lines, size_t length, size_t ld)
+{
+    size_t end;
+
+    return ld >= length && msw__size_mul(&end, lines - 1, ld) &&
+           msw__size_add(&end, end, length) && end <= SIZE_MAX / sizeof(float);
+}
+
+static bool aligned(const void *p, size_t to)
+{
+    return p && (uintptr_t)p % to == 0;
+}
+
+static msw_status check_call(const msw_gemm *g, const msw_gemm_call *c)
+{
+    const bool columns = c->layout == MSW_LAYOUT_COLUMNS;
+    size_t workspace;
+
+    if (!aligned(c->x, sizeof(float)) || !aligned(c->y, sizeof(float)))
+        return MSW_E_INVAL;
+    if (!fits(columns ? g->columns : c->n, columns ? c->n : g->columns, c->ldx) ||
+        !fits(columns ? g->rows : c->n, columns ? c->n : g->rows, c->ldy))
+        return MSW_E_RANGE;
+    workspace = msw_gemm_workspace(g, c->n);
+    if (workspace == SIZE_MAX)
+        return MSW_E_RANGE;
+    if (c->workspace && !aligned(c->workspace, MSW__ALIGN))
+        return MSW_E_INVAL;
+    return c->workspace && c->workspace_bytes < workspace ? MSW_E_RANGE : MSW_OK;
+}
+
+msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind, const msw_gemm_call *c)
+{
+    const msw__product p = product(g, c);
+    const size_t bytes = msw_gemm_workspace(g, c->n);
+    void *workspace = c->workspace;
+    msw_status status = MSW_OK;
+
+    if (kind == MSW__GEMM_BLAS) {
+        run_blas(g, c, &p);
+        return MSW_OK;
+    }
+    if (!workspace)
+        status = msw__alloc(&workspace, g->ctx, bytes, 1);
+    if (!status)
+        status = run_packed(g, &p, workspace);
+    if (!c->workspace)
+        msw__free(g->ctx, workspace, bytes, 1);
+    return status;
+}
+
+msw_status msw_gemm_run(const msw_gemm *gemm, const msw_gemm_call *call)
+{
+    msw_gemm_call c;
+    msw_status status;
+
+    if (!gemm || !call)
+        return MSW_E_INVAL;
+    status = msw__take_options(&c, sizeof c, OLDEST_CALL, call);
+    if (status)
+        return status;
+    if (c.layout > MSW_LAYOUT_ROWS || c.beta > 1)
+        return MSW_E_INVAL;
+    if (c.n == 0)
+        return MSW_OK;
+    status = check_call(gemm, &c);
+    if (status)
+        return status;
+    return msw__gemm_run_as(gemm, msw__gemm_choice(gemm, c.n).kind, &c);
+}
+
+msw_status msw_gemm_get_info(msw_gemm_info *out, const msw_gemm *gemm, size_t n)
+{
+    msw__gemm_choice_made choice;
+    msw_gemm_info info;
+
+    if (!out || !gemm)
+        return MSW_E_INVAL;
+    choice = msw__gemm_choice(gemm, n);
+    msw_gemm_info_init(&info);
+    info.kernel = msw__gemm_kernel_name(gemm, choice.kind);
+    info.reason = choice.reason;
+    info.isa = msw__cpu_name(gemm->ctx->cpu);
+    info.bytes_packed = msw__gemm_packed_bytes(gemm);
+    info.bytes_dense = gemm->dense ? (uint64_t)gemm->rows * gemm->columns * 4 : 0;
+    info.predicted = choice.predicted;
+    info.measured = choice.measured;
+    info.dense = choice.dense;
+    info.deterministic = !gemm->dense && !gemm->tuned;
+    return msw__give_output(out, &info, sizeof info, OLDEST_INFO);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The wide kernel in portable C: the reference of all others. */
+#include "gemm.h"
+
+#include <string.h>
+
+enum { WIDTH = 16, GROUP_FLOATS = MSW__ENTRIES * WIDTH };
+
+static const msw__wide_traits traits = {
+    .width = WIDTH, .strip_rows = MSW__MAX_STRIP, .table_rows = 8, .stage_bytes = 24 << 10,
+    .lookup = 3, .product = 3, .build = 100, .load = 5, .store = 10,
+    .blas_call = 500, .blas_weight = 0.05, .blas = 0.02};
+
+typedef struct run {
+    const msw__wide *w;
+    const msw__product *p;
+    size_t column, width; /* of the panel, width in use */
+    float *tables, *panel, *sums;
+} run;
+
+static void load_panel(const run *r, const msw__stage *s)
+{
+    const uint32_t *column = r->w->column + s->column;
+
+    for (size_t i = 0; i < (size_t)s->slices * r->w->columns; i++) {
+        float *to = r->panel + i * WIDTH;
+        const float *from = r->p->x + r->column * r->p->x_column;
+
+        memset(to, 0, WIDTH * sizeof *to);
+        if (column[i] != MSW__NO_COLUMN)
+            for (size_t j = 0; j < r->width; j++)
+                to[j] = from[column[i] * r->p->x_row + j * r->p->x_column];
+    }
+}
+
+/* All signed sums of `rows` rows of the panel. */
+static void build_table(float *table, const float *x, uint32_t rows)
+{
+    memset(table, 0, GROUP_FLOATS * sizeof *table);
+    for (uint32_t e = 0; e < MSW__ENTRIES; e++)
+        for (uint32_t b = 0; b < rows; b++)
+            for (uint32_t j = 0; j < WIDTH; j++)
+                table[e * WIDTH + j] += e >> b & 1 ? -x[b * WIDTH + j] : x[b * WIDTH + j];
+}
+
+static void build_tables(const run *r, const msw__stage *s)
+{
+    const msw__wide *w = r->w;
+    float *table = r->tables;
+
+    for (uint32_t i = 0; i < s->tables; i++)
+        for (uint32_t g = 0; g < w->groups; g++, table += GROUP_FLOATS) {
+            const uint32_t row = g * MSW__GROUP;
+            const uint32_t left = w->columns - row;
+            build_table(table,
+                        r->panel + (w->table[s->table + i] * w->columns + row) * WIDTH,
+                        left < MSW__GROUP ? left : MSW__GROUP);
+        }
+}
+
+static float magnitude(const uint32_t *code)
+{
+    float f;
+
+    memcpy(&f, code, sizeof f);
+    return f;
+}
+
+static const uint32_t *table_record(const run *r, const uint32_t *code, float *sums)
+{
+    const float m = magnitude(code);
+    const float *table = r->tables + code[1] / sizeof *table;
+
+    code += 2;
+    for (uint32_t g = 0; g < r->w->groups; g++, table += GROUP_FLOATS) {
+        const uint32_t word = *code++;
+
+        for (uint32_t i = 0; i < r->w->strip_rows; i++) {
+            const float *entry = table + (word >> (4 * i) & 15) * WIDTH;
+            for (uint32_t j = 0; j < WIDTH; j++)
+                sums[i * WIDTH + j] += m * entry[j];
+        }
+    }
+    return code;
+}
+
+static const uint32_t *free_record(const run *r, const uint32_t *code, float *sums)
+{
+    const float *x = r->panel + *code++ / sizeof *x;
+
+    for (uint32_t c = 0; c < r->w->columns; c++, x += WIDTH)
+        for (uint32_t i = 0; i < r->w->strip_rows; i++) {
+            const float f = magnitude(code++);
+            for (uint32_t j = 0; j < WIDTH; j++)
+                sums[i * WIDTH + j] += f * x[j];
+        }
+    return code;
+}
+
+/* Comparisons such that NaN stays. */
+static float clamp(float v, float low, float high)
+{
+    v = v < low ? low : v;
+    return v > high ? high : v;
+}
+
+static void store(const run *r, const float *sums, uint32_t first_row, uint32_t rows)
+{
+    const msw__product *p = r->p;
+
+    for (uint32_t i = 0; i < rows; i++) {
+        const uint32_t row = first_row + i;
+        float *y = p->y + (p->rows ? p->rows[row] : row) * p->y_row;
+
+        for (size_t j = 0; j < r->width; j++) {
+            float *to = y + (r->column + j) * p->y_column;
+            const float v = sums[i * WIDTH + j] + p->bias[row];
+            *to = clamp(p->beta ? v + *to : v, p->low, p->high);
+        }
+    }
+}
+
+static void run_strips(const run *r, const msw__stage *s)
+{
+    const size_t size = (size_t)r->w->strip_rows * WIDTH;
+    const uint32_t *code = r->w->code + s->code;
+
+    for (uint32_t i = 0; i < s->strips; i++) {
+        const uint32_t head = code[0], row = code[1], counts = code[2];
+        float *sums = r->sums + (head & MSW__STRIP_MASK) * size;
+
+        code += MSW__HEADER_WORDS;
+        if (head & MSW__STRIP_FIRST)
+            memset(sums, 0, size * sizeof *sums);
+        for (uint32_t n = counts & 0xfff; n; n--)
+            code = table_record(r, code, sums);
+        for (uint32_t n = counts >> 12 & 0xfff; n; n--)
+            code = free_record(r, code, sums);
+        if (head & MSW__STRIP_LAST)
+            store(r, sums, row, counts >> 24);
+    }
+}
+
+void msw__wide_c(const msw__wide *w, size_t chunk, const msw__product *p, size_t column,
+                 char *slab)
+{
+    const msw__chunk *c = &w->chunks[chunk];
+    const size_t left = p->n - column;
+    const run r = {w, p, column, left < WIDTH ? left : WIDTH, (float *)(void *)slab,
+                   (float *)(void *)(slab + w->table_bytes),
+                   (float *)(void *)(slab + w->table_bytes + w->panel_bytes)};
+
+    for (size_t i = 0; i < c->stage_count; i++) {
+        const msw__stage *s = &w->stages[c->stage + i];
+
+        load_panel(&r, s);
+        build_tables(&r, s);
+        run_strips(&r, s);
+    }
+}
+
+void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu)
+{
+    (void)cpu;
+    t->wide = msw__wide_c;
+    t->wide_traits = &traits;
+}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* msw_unified -> the wide packing (gemm.h). */
+#include "gemm.h"
+
+#include <string.h>
+
+enum { CHUNK_ROWS = 1024 }; /* sums and code of a chunk share the second-level cache */
+enum { NEVER = UINT32_MAX };
+
+/* What a block is to the kernels. */
+enum { NOTHING, PRODUCTS, LOOKUPS };
+
+/* A slice of the stage being packed. */
+typedef struct slice {
+    uint32_t block_column;
+    uint32_t offset, columns; /* within the block; how many */
+    uint32_t table;           /* number among those with tables; NEVER: none */
+} slice;
+
+/* Where the data of a block begin. */
+typedef struct cursor {
+    uint32_t block_column;
+    size_t magnitude, sign, weight;
+} cursor;
+
+typedef struct packer {
+    msw_context *ctx;
+    const msw_unified *u;
+    const msw_plan *plan;
+    msw__wide *w;
+    const msw__wide_traits *traits;
+    uint32_t parts;              /* strips per block row */
+    uint32_t slices_per_block;
+    uint32_t strip_count, slice_count;
+    uint8_t *kinds;              /* per block */
+    cursor *cursors;             /* per block row: at the first block of the stage */
+    slice *slices;               /* of the stage */
+    uint32_t slice_used;
+    uint32_t *first_stage, *last_stage; /* per strip; filled by the counting pass */
+    uint32_t *order, *counts, *sorted;  /* strips of a stage by their counts */
+    bool write;                  /* false: count only */
+} packer;
+
+static uint32_t ceil_div(size_t a, size_t b)
+{
+    return (uint32_t)((a + b - 1) / b);
+}
+
+/* Geometry */
+
+static void cut(packer *k)
+{
+    const msw_plan *p = k->plan;
+    msw__wide *w = k->w;
+    const size_t last_row = msw__plan_rows(p, p->block_row_count - 1);
+    const size_t last_column = msw__plan_columns(p, p->block_column_count - 1);
+
+    k->parts = ceil_div(p->block_rows, k->traits->strip_rows);
+    w->strip_rows = ceil_div(p->block_rows, k->parts);
+    k->slices_per_block = ceil_div(p->block_columns, MSW__MAX_SLICE);
+    w->columns = p->block_columns;
+    if (k->slices_per_block > 1)
+        w->columns = MSW__GROUP * ceil_div(p->block_columns,
+                                           MSW__GROUP * (size_t)k->slices_per_block);
+    w->groups = ceil_div(w->columns, MSW__GROUP);
+    w->width = k->traits->width;
+    k->strip_count = (uint32_t)(p->block_row_count - 1) * k->parts +
+                     ceil_div(last_row, w->strip_rows);
+    k->slice_count = (uint32_t)(p->block_column_count - 1) * k->slices_per_block +
+                     ceil_div(last_column, w->columns);
+}
+
+static size_t strip_offset(const packer *k, uint32_t strip) /* within the block row */
+{
+    return (size_t)(strip % k->parts) * k->w->strip_rows;
+}
+
+static uint32_t strip_rows(const packer *k, uint32_t strip)
+{
+    const size_t offset = strip_offset(k, strip);
+    const size_t rows = msw__plan_rows(k->plan, strip / k->parts);
+    const size_t left = rows > offset ? rows - offset : 0;
+
+    return (uint32_t)(left < k->w->strip_rows ? left : k->w->strip_rows);
+}
+
+static slice slice_at(const packer *k, uint32_t number)
+{
+    slice s;
+    size_t left;
+
+    s.block_column = number / k->slices_per_block;
+    s.offset = number % k->slices_per_block * k->w->columns;
+    left = msw__plan_columns(k->plan, s.block_column);
+    left = left > s.offset ? left - s.offset : 0;
+    s.columns = (uint32_t)(left < k->w->columns ? left : k->w->columns);
+    s.table = NEVER;
+    return s;
+}
+
+static uint8_t kind(const packer *k, uint32_t strip, const slice *s)
+{
+    const size_t block = strip / k->parts * k->plan->block_column_count + s->block_column;
+    const uint8_t found = k->kinds[block];
+
+    return found == LOOKUPS && s->table == NEVER ? PRODUCTS : found;
+}
+
+static void find_kinds(packer *k)
+{
+    const msw_plan *p = k->plan;
+    size_t magnitude = 0;
+
+    for (size_t b = 0; b < p->block_count; b++) {
+        k->kinds[b] = NOTHING;
+        if (k->u->classes[b] == MSW_CLASS_FREE)
+            k->kinds[b] = PRODUCTS;
+        else if (k->u->classes[b] == MSW_CLASS_UNIFIED && k->u->magnitudes[magnitude++] != 0)
+            k->kinds[b] = LOOKUPS;
+    }
+}
+
+/* Blocks */
+
+static void advance(const packer *k, cursor *c, size_t block_row, uint32_t block_column)
+{
+    const msw_plan *p = k->plan;
+    const uint8_t *classes = k->u->classes + block_row * p->block_column_count;
+    const size_t rows = msw__plan_rows(p, block_row);
+
+    for (; c->block_column < block_column; c->block_column++) {
+        const size_t weights = rows * msw__plan_columns(p, c->block_column);
+
+        if (classes[c->block_column] == MSW_CLASS_UNIFIED) {
+            c->magnitude++;
+            c->sign += weights;
+        } else if (classes[c->block_column] == MSW_CLASS_FREE) {
+            c->weight += weights;
+        }
+    }
+}
+
+static uint32_t bits_of(float f)
+{
+    uint32_t u;
+
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+/* Number of a strip's weight in its block. */
+static size_t weight_at(const packer *k, uint32_t strip, const slice *s, uint32_t row,
+                        uint32_t column)
+{
+    return (strip_offset(k, strip) + row) * msw__plan_columns(k->plan, s->block_column) +
+           s->offset + column;
+}
+
+static uint32_t *put_table_record(const packer *k, uint32_t *code, uint32_t strip,
+                                  const slice *s, const cursor *c)
+{
+    const msw__wide *w = k->w;
+    const uint32_t rows = strip_rows(k, strip);
+
+    *code++ = bits_of(k->u->magnitudes[c->magnitude]);
+    *code++ = s->table * w->groups * MSW__ENTRIES * w->width * (uint32_t)sizeof(float);
+    for (uint32_t g = 0; g < w->groups; g++) {
+        uint32_t word = 0;
+
+        for (uint32_t r = 0; r < rows; r++)
+            for (uint32_t b = 0; b < MSW__GROUP; b++) {
+                const uint32_t column = g * MSW__GROUP + b;
+                if (column < s->columns &&
+                    msw__sign_get(k->u->signs, c->sign + weight_at(k, strip, s, r, column)))
+                    word |= 1u << (4 * r + b);
+            }
+        *code++ = word;
+    }
+    return code;
+}
+
+static float weight(const packer *k, uint32_t strip, const slice *s, const cursor *c,
+                    uint32_t row, uint32_t column)
+{
+    const size_t i = weight_at(k, strip, s, row, column);
+    float m;
+
+    if (k->u->classes[strip / k->parts * k->plan->block_column_count + s->block_column] ==
+        MSW_CLASS_FREE)
+        return k->u->free_weights[c->weight + i];
+    m = k->u->magnitudes[c->magnitude];
+    return msw__sign_get(k->u->signs, c->sign + i) ? -m : m;
+}
+
+static uint32_t *put_free_record(const packer *k, uint32_t *code, uint32_t strip,
+                                 uint32_t place, const slice *s, const cursor *c)
+{
+    const msw__wide *w = k->w;
+    const uint32_t rows = strip_rows(k, strip);
+
+    *code++ = place * w->columns * w->width * (uint32_t)sizeof(float);
+    for (uint32_t column = 0; column < w->columns; column++)
+        for (uint32_t r = 0; r < w->strip_rows; r++)
+            *code++ = r < rows && column < s->columns
+                          ? bits_of(weight(k, strip, s, c, r, column)) : 0;
+    return code;
+}
+
+static uint32_t *put_records(const packer *k, uint32_t *code, uint32_t strip, uint8_t wanted)
+{
+    cursor c = k->cursors[strip / k->parts];
+
+    for (uint32_t i = 0; i < k->slice_used; i++) {
+        const slice *s = &k->slices[i];
+
+        if (kind(k, strip, s) != wanted)
+            continue;
+        advance(k, &c, strip / k->parts, s->block_column);
+        code = wanted == LOOKUPS ? put_table_record(k, code, strip, s, &c)
+                                 : put_free_record(k, code, strip, i, s, &c);
+    }
+    return code;
+}
+
+/* Strips of a stage */
+
+static uint32_t count_records(const packer *k, uint32_t strip, uint8_t wanted)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < k->slice_used; i++)
+        n += kind(k, strip, &k->slices[i]) == wanted;
+    return n;
+}
+
+/* One pass of a stable sort of `order`. */
+static void sort_by(packer *k, uint32_t n, uint8_t wanted)
+{
+    uint32_t start = 0;
+
+    memset(k->counts, 0, (k->slice_used + 1) * sizeof *k->counts);
+    for (uint32_t i = 0; i < n; i++)
+        k->counts[count_records(k, k->order[i], wanted)]++;
+    for (uint32_t c = 0; c <= k->slice_used; c++) {
+        const uint32_t count = k->counts[c];
+        k->counts[c] = start;
+        start += count;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        k->sorted[k->counts[count_records(k, k->order[i], wanted)]++] = k->order[i];
+    memcpy(k->order, k->sorted, n * sizeof *k->order);
+}
+
+static void count_work(packer *k, uint32_t lookups, uint32_t products)
+{
+    msw__wide *w = k->w;
+
+    w->code_count += MSW__HEADER_WORDS + (size_t)lookups * (2 + w->groups) +
+                     (size_t)products * (1 + (size_t)w->columns * w->strip_rows);
+    w->lookups += (uint64_t)lookups * w->groups * w->strip_rows;
+    w->products += (uint64_t)products * w->columns * w->strip_rows;
+}
+
+static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32_t strip)
+{
+    const uint32_t lookups = count_records(k, strip, LOOKUPS);
+    const uint32_t products = count_records(k, strip, PRODUCTS);
+    uint32_t *code = k->w->code + k->w->code_count;
+    uint32_t head = strip - chunk->first_strip;
+
+    if (k->write) {
+        if (k->first_stage[strip] == stage || k->first_stage[strip] == NEVER)
+            head |= MSW__STRIP_FIRST;
+        if (k->last_stage[strip] == stage || k->last_stage[strip] == NEVER)
+            head |= MSW__STRIP_LAST;
+        *code++ = head;
+        *code++ = (uint32_t)(msw__plan_row(k->plan, strip / k->parts) +
+                             strip_offset(k, strip));
+        *code++ = strip_rows(k, strip) << 24 | products << 12 | lookups;
+        code = put_records(k, code, strip, LOOKUPS);
+        put_records(k, code, strip, PRODUCTS);
+    } else {
+        if (k->first_stage[strip] == NEVER)
+            k->first_stage[strip] = stage;
+        k->last_stage[strip] = stage;
+    }
+    count_work(k, lookups, products);
+}
+
+static void put_columns(packer *k)
+{
+    msw__wide *w = k->w;
+    const uint32_t *permutation = k->plan->column_permutation;
+
+    for (uint32_t i = 0; i < k->slice_used; i++) {
+        const slice *s = &k->slices[i];
+
+        for (uint32_t j = 0; k->write && j < w->columns; j++) {
+            const uint32_t c = s->block_column * k->plan->block_columns + s->offset + j;
+            w->column[w->column_count + j] = j >= s->columns ? MSW__NO_COLUMN
+                                             : permutation   ? permutation[c] : c;
+        }
+        w->column_count += w->columns;
+        if (s->table == NEVER)
+            continue;
+        if (k->write)
+            w->table[w->table_count] = (uint16_t)i;
+        w->table_count++;
+    }
+}
+
+/* Stages */
+
+/* Does any strip of the chunk use the slice, and do enough for a table? */
+static bool use_slice(const packer *k, const msw__chunk *chunk, slice *s, uint32_t tables)
+{
+    const uint32_t groups = ceil_div(s->columns, MSW__GROUP);
+    uint64_t rows = 0;
+    bool used = false;
+
+    s->table = tables; /* so that kind() shows what is unified */
+    for (uint32_t i = 0; i < chunk->strip_count; i++) {
+        const uint8_t found = kind(k, chunk->first_strip + i, s);
+
+        used = used || found != NOTHING;
+        if (found == LOOKUPS)
+            rows += strip_rows(k, chunk->first_strip + i);
+    }
+    /* a look-up instead of s->columns / groups products */
+    if (rows * (s->columns - groups) <
+        (uint64_t)k->traits->table_rows * groups * (MSW__GROUP - 1))
+        s->table = NEVER;
+    return used;
+}
+
+/* The slices from *next on that fit a stage. */
+static uint32_t choose_slices(packer *k, const msw__chunk *chunk, uint32_t *next)
+{
+    const size_t row_bytes = k->w->width * sizeof(float);
+    const size_t panel = k->w->columns * row_bytes;
+    const size_t table = k->w->groups * (size_t)MSW__ENTRIES * row_bytes;
+    size_t bytes = 0;
+    uint32_t tables = 0;
+
+    k->slice_used = 0;
+    for (; *next < k->slice_count && k->slice_used < MSW__MAX_RECORDS; ++*next) {
+        slice s = slice_at(k, *next);
+        size_t more;
+
+        if (!use_slice(k, chunk, &s, tables))
+            continue;
+        more = panel + (s.table == NEVER ? 0 : table);
+        if (k->slice_used && bytes + more > k->traits->stage_bytes)
+            break;
+        bytes += more;
+        tables += s.table != NEVER;
+        k->slices[k->slice_used++] = s;
+    }
+    if (k->w->table_bytes < tables * table)
+        k->w->table_bytes = tables * table;
+    if (k->w->panel_bytes < k->slice_used * panel)
+        k->w->panel_bytes = k->slice_used * panel;
+    return tables;
+}
+
+static void put_stage(packer *k, const msw__chunk *chunk, uint32_t tables)
+{
+    msw__wide *w = k->w;
+    const uint32_t stage = (uint32_t)(w->stage_count - chunk->stage);
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < chunk->strip_count; i++) {
+        const uint32_t strip = chunk->first_strip + i;
+        const bool idle = k->write && stage == 0 && k->last_stage[strip] == NEVER;
+
+        if (idle || count_records(k, strip, LOOKUPS) || count_records(k, strip, PRODUCTS))
+            k->order[n++] = strip;
+    }
+    sort_by(k, n, LOOKUPS);
+    sort_by(k, n, PRODUCTS);
+    if (k->write)
+        w->stages[w->stage_count] = (msw__stage){
+            .column = w->column_count, .table = w->table_count, .code = w->code_count,
+            .slices = k->slice_used, .tables = tables, .strips = n};
+    w->stage_count++;
+    put_columns(k);
+    for (uint32_t i = 0; i < n; i++)
+        put_strip(k, chunk, stage, k->order[i]);
+}
+
+static void put_chunk(packer *k, msw__chunk *chunk)
+{
+    const uint32_t first = chunk->first_strip / k->parts;
+    const uint32_t end = ceil_div((size_t)chunk->first_strip + chunk->strip_count, k->parts);
+    uint32_t next = 0;
+
+    for (uint32_t i = first; i < end; i++)
+        k->cursors[i] = (cursor){0, k->u->magnitude_start[i], k->u->sign_start[i],
+                                 k->u->free_start[i]};
+    chunk->stage = k->w->stage_count;
+    do {
+        const uint32_t tables = choose_slices(k, chunk, &next);
+
+        for (uint32_t i = first; k->write && k->slice_used && i < end; i++)
+            advance(k, &k->cursors[i], i, k->slices[0].block_column);
+        if (k->slice_used || chunk->stage == k->w->stage_count)
+            put_stage(k, chunk, tables);
+    } while (next < k->slice_count);
+    chunk->stage_count = k->w->stage_count - chunk->stage;
+}
+
+static void put_all(packer *k)
+{
+    msw__wide *w = k->w;
+
+    w->stage_count = w->column_count = w->table_count = w->code_count = 0;
+    w->lookups = w->products = 0;
+    for (size_t c = 0; c < w->chunk_count; c++)
+        put_chunk(k, &w->chunks[c]);
+}
+
+/* Chunks of whole block rows, of equal size, so that no cursor is in two. */
+static void cut_chunks(packer *k)
+{
+    msw__wide *w = k->w;
+    const uint32_t rows = (uint32_t)k->plan->block_row_count;
+    uint32_t most = 0;
+
+    for (size_t c = 0; c < w->chunk_count; c++) {
+        const uint32_t begin = (uint32_t)((uint64_t)rows * c / w->chunk_count) * k->parts;
+        uint32_t end = (uint32_t)((uint64_t)rows * (c + 1) / w->chunk_count) * k->parts;
+
+        if (end > k->strip_count)
+            end = k->strip_count;
+        w->chunks[c].first_strip = begin;
+        w->chunks[c].strip_count = end - begin;
+        if (most < end - begin)
+            most = end - begin;
+    }
+    w->sum_bytes = (size_t)most * w->strip_rows * w->width * sizeof(float);
+}
+
+static msw_status alloc_array(void *out, msw_context *ctx, size_t count, size_t size)
+{
+    void *memory;
+    const msw_status status = msw__alloc(&memory, ctx, count, size);
+
+    memcpy(out, &memory, sizeof memory);
+    return status;
+}
+
+static msw_status alloc_packer(packer *k)
+{
+    msw_status s = alloc_array(&k->kinds, k->ctx, k->plan->block_count, 1);
+
+    if (!s)
+        s = alloc_array(&k->cursors, k->ctx, k->plan->block_row_count, sizeof(cursor));
+    if (!s)
+        s = alloc_array(&k->slices, k->ctx, k->slice_count, sizeof(slice));
+    if (!s)
+        s = alloc_array(&k->first_stage, k->ctx, k->strip_count, sizeof(uint32_t));
+    if (!s)
+        s = alloc_array(&k->last_stage, k->ctx, k->strip_count, sizeof(uint32_t));
+    if (!s)
+        s = alloc_array(&k->order, k->ctx, k->strip_count, sizeof(uint32_t));
+    if (!s)
+        s = alloc_array(&k->sorted, k->ctx, k->strip_count, sizeof(uint32_t));
+    if (!s)
+        s = alloc_array(&k->counts, k->ctx, (size_t)k->slice_count + 1, sizeof(uint32_t));
+    return s;
+}
+
+static void free_packer(packer *k)
+{
+    msw__free(k->ctx, k->kinds, k->plan->block_count, 1);
+    msw__free(k->ctx, k->cursors, k->plan->block_row_count, sizeof(cursor));
+    msw__free(k->ctx, k->slices, k->slice_count, sizeof(slice));
+    msw__free(k->ctx, k->first_stage, k->strip_count, sizeof(uint32_t));
+    msw__free(k->ctx, k->last_stage, k->strip_count, sizeof(uint32_t));
+    msw__free(k->ctx, k->order, k->strip_count, sizeof(uint32_t));
+    msw__free(k->ctx, k->sorted, k->strip_count, sizeof(uint32_t));
+    msw__free(k->ctx, k->counts, (size_t)k->slice_count + 1, sizeof(uint32_t));
+}
+
+static msw_status alloc_wide(msw__wide *w, msw_context *ctx)
+{
+    msw_status s = alloc_array(&w->stages, ctx, w->stage_count, sizeof *w->stages);
+
+    if (!s)
+        s = alloc_array(&w->column, ctx, w->column_count, sizeof *w->column);
+    if (!s)
+        s = alloc_array(&w->table, ctx, w->table_count, sizeof *w->table);
+    if (!s)
+        s = alloc_array(&w->code, ctx, w->code_count, sizeof *w->code);
+    return s;
+}
+
+/* Count, allocate, write. */
+static msw_status pack(packer *k)
+{
+    msw__wide *w = k->w;
+    msw_status status;
+
+    find_kinds(k);
+    memset(k->first_stage, 0xff, k->strip_count * sizeof *k->first_stage); /* NEVER */
+    memset(k->last_stage, 0xff, k->strip_count * sizeof *k->last_stage);
+    w->chunk_count = ceil_div(k->plan->rows, CHUNK_ROWS);
+    if (w->chunk_count > k->plan->block_row_count)
+        w->chunk_count = k->plan->block_row_count;
+    status = alloc_array(&w->chunks, k->ctx, w->chunk_count, sizeof *w->chunks);
+    if (status)
+        return status;
+    cut_chunks(k);
+    put_all(k);
+    for (uint32_t i = 0; i < k->strip_count; i++)
+        w->code_count += k->last_stage[i] == NEVER ? MSW__HEADER_WORDS : 0;
+    status = alloc_wide(w, k->ctx);
+    if (status)
+        return status;
+    k->write = true;
+    put_all(k);
+    return MSW_OK;
+}
+
+msw_status msw__wide_pack(msw__wide *out, msw_context *ctx, const msw_unified *u,
+                          const msw__wide_traits *traits)
+{
+    packer k = {.ctx = ctx, .u = u, .plan = u->plan, .w = out, .traits = traits};
+    msw_status status;
+
+    memset(out, 0, sizeof *out);
+    cut(&k);
+    status = alloc_packer(&k);
+    if (!status)
+        status = pack(&k);
+    free_packer(&k);
+    if (status)
+        msw__wide_free(out, ctx);
+    return status;
+}
+
+void msw__wide_free(msw__wide *w, msw_context *ctx)
+{
+    msw__free(ctx, w->chunks, w->chunk_count, sizeof *w->chunks);
+    msw__free(ctx, w->stages, w->stage_count, sizeof *w->stages);
+    msw__free(ctx, w->column, w->column_count, sizeof *w->column);
+    msw__free(ctx, w->table, w->table_count, sizeof *w->table);
+    msw__free(ctx, w->code, w->code_count, sizeof *w->code);
+    memset(w, 0, sizeof *w);
+}
+
+uint64_t msw__wide_bytes(const msw__wide *w)
+{
+    return (uint64_t)w->chunk_count * sizeof *w->chunks +
+           (uint64_t)w->stage_count * sizeof *w->stages +
+           (uint64_t)w->column_count * sizeof *w->column +
+           (uint64_t)w->table_count * sizeof *w->table +
+           (uint64_t)w->code_count * sizeof *w->code;
+}

@@ -222,11 +222,10 @@ msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_op
 {
     msw_status status = MSW_OK;
 
-    if (may_copy(g, o) && (o->tune || model_prefers_blas(g, o->expected_n))) {
-        if (!copy_fits(g, o->max_bytes))
-            return MSW_E_LIMIT;
+    if (o->fallback == MSW_FALLBACK_BLAS && !copy_fits(g, o->max_bytes))
+        return MSW_E_LIMIT;
+    if (may_copy(g, o) && (o->tune || model_prefers_blas(g, o->expected_n)))
         status = make_dense(g, u);
-    }
     if (!status && o->tune)
         status = tune(g, o->expected_n);
     if (!status && o->tune && !blas_ever_faster(g))

@@ -187,16 +187,16 @@ static double error_of(const product_case *c, const data *d)
             double sum = c->bias ? d->bias[m] : 0, scale;
 
             if (c->beta)
-                sum += d->before[at];
+                sum += (double)d->before[at];
             scale = fabs(sum) + 1e-30;
             for (size_t k = 0; k < c->w.columns; k++) {
-                const double p = (double)w[k] * d->x.data[x_at(c, d, k, n)];
+                const double p = (double)w[k] * (double)d->x.data[x_at(c, d, k, n)];
                 if (w[k] != 0) {
                     sum += p;
                     scale += fabs(p);
                 }
             }
-            sum = fabs(clamped(sum, c->activation) - d->y.data[at]) / scale;
+            sum = fabs(clamped(sum, c->activation) - (double)d->y.data[at]) / scale;
             worst = sum <= worst ? worst : sum; /* NaN too */
         }
     return worst;

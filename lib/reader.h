@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef MSW_LIB_READER_H
+#define MSW_LIB_READER_H
+
+#include "file_format.h"
+#include "names.h"
+#include "source.h"
+
+/* A range of the file. */
+typedef struct msw__span {
+    uint64_t offset, length;
+} msw__span;
+
+/* A tensor. Everything is checked but the contents of its two spans. */
+typedef struct msw__entry {
+    msw__record record;
+    msw__span payload, permutations;
+} msw__entry;
+
+typedef struct msw__value {
+    const uint8_t *data;
+    size_t size;
+} msw__value;
+
+/* A stream that is kept in memory: index and metadata. */
+typedef struct msw__kept {
+    const uint8_t *data;
+    uint8_t *owned; /* data, when it is a copy */
+    size_t size;
+} msw__kept;
+
+struct msw_reader {
+    msw_context *ctx;
+    msw__source source;
+    void (*release)(const void *data, void *user);
+    void *release_user;
+
+    msw__section *sections;
+    uint8_t *checked; /* per section: its checksum was found right */
+    size_t section_count;
+    msw__span streams[MSW__SECTION_WRITTEN + 1]; /* by type */
+
+    msw__kept index, metadata;
+    msw__names names, keys;
+    msw__entry *entries; /* entry_count, as names */
+    msw__value *values;  /* value_count, as keys */
+    size_t entry_count, value_count;
+    char error[256];
+};
+
+#ifdef __GNUC__
+__attribute__((format(printf, 3, 4)))
+#endif
+msw_status msw__reader_fail(msw_reader *r, msw_status status, const char *format, ...);
+/* A read that stays within the file; @p what for the error's text. */
+msw_status msw__reader_read(msw_reader *r, uint64_t offset, void *data, size_t size,
+                            const char *what) MSW_NODISCARD;
+/* Check the sections that a span touches, each once. */
+msw_status msw__reader_check(msw_reader *r, msw__span span, const char *what) MSW_NODISCARD;
+
+/* reader_index.c: everything that opening checks. */
+msw_status msw__reader_load_table(msw_reader *r) MSW_NODISCARD;
+msw_status msw__reader_load_index(msw_reader *r) MSW_NODISCARD;
+msw_status msw__reader_load_metadata(msw_reader *r) MSW_NODISCARD;
+
+#endif /* MSW_LIB_READER_H */

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What opening checks: header, section table, index, metadata. Every number is compared
+ * with what is left of the file before anything is allocated or read on its word. */
+#include "reader.h"
+
+#include "bytes.h"
+#include "crc32c.h"
+
+#include <string.h>
+
+static msw_status check_header(msw_reader *r, msw__header *h)
+{
+    uint8_t bytes[MSW__HEADER_BYTES];
+    const uint64_t length = r->source.length;
+    msw_status status;
+
+    if (length < sizeof bytes)
+        return msw__reader_fail(r, MSW_E_FORMAT, "header: only %llu bytes",
+                                (unsigned long long)length);
+    status = msw__reader_read(r, 0, bytes, sizeof bytes, "header");
+    if (status)
+        return status;
+    status = msw__header_decode(h, bytes);
+    if (status)
+        return msw__reader_fail(r, status, status == MSW_E_CORRUPT
+                                               ? "header: checksum"
+                                               : "header: not a file of this kind");
+    if (h->version > MSW__FILE_VERSION || h->flags)
+        return msw__reader_fail(r, MSW_E_UNSUPPORTED,
+                                "header: version %u, flags %u; this library reads version %u",
+                                (unsigned)h->version, (unsigned)h->flags, MSW__FILE_VERSION);
+    if (h->version == 0 || h->header_length != MSW__HEADER_BYTES)
+        return msw__reader_fail(r, MSW_E_FORMAT, "header: version %u of %u bytes",
+                                (unsigned)h->version, (unsigned)h->header_length);
+    if (h->file_length != length)
+        return msw__reader_fail(r, MSW_E_FORMAT, "header: %llu bytes announced, there are %llu",
+                                (unsigned long long)h->file_length,
+                                (unsigned long long)length);
+    if (h->section_count > MSW__MAX_SECTIONS ||
+        (uint64_t)h->section_count * MSW__SECTION_BYTES > length - MSW__HEADER_BYTES)
+        return msw__reader_fail(r, MSW_E_FORMAT, "header: %u sections in %llu bytes",
+                                (unsigned)h->section_count, (unsigned long long)length);
+    return MSW_OK;
+}
+
+static msw_status check_zero(msw_reader *r, uint64_t from, uint64_t to)
+{
+    uint8_t bytes[MSW__FILE_ALIGN];
+    msw_status status;
+
+    status = msw__reader_read(r, from, bytes, (size_t)(to - from), "padding");
+    for (uint64_t i = 0; i < to - from && !status; i++)
+        if (bytes[i])
+            status = msw__reader_fail(r, MSW_E_FORMAT, "padding: byte %llu is not zero",
+                                      (unsigned long long)(from + i));
+    return status;
+}
+
+/* Where section i must lie and what its fields may be; @p end: of what is before it. */
+static msw_status check_section(msw_reader *r, size_t i, uint64_t end)
+{
+    const msw__section *s = &r->sections[i], *next = s + 1;
+    const uint64_t length = r->source.length, offset = msw__file_aligned(end);
+    const unsigned long long number = i;
+
+    if (s->offset != offset || offset > length || s->length == 0 ||
+        s->length > MSW__MAX_SECTION || s->length > length - offset)
+        return msw__reader_fail(r, MSW_E_FORMAT, "section %llu: %llu bytes at %llu", number,
+                                (unsigned long long)s->length,
+                                (unsigned long long)s->offset);
+    if (s->type == 0 || s->reserved || (i > 0 && s->type < s[-1].type))
+        return msw__reader_fail(r, MSW_E_FORMAT, "section %llu: type %u out of order", number,
+                                (unsigned)s->type);
+    if (s->flags > MSW__SECTION_CRITICAL)
+        return msw__reader_fail(r, MSW_E_UNSUPPORTED, "section %llu: flags %u", number,
+                                (unsigned)s->flags);
+    if (s->type > MSW__SECTION_WRITTEN)
+        return s->flags ? msw__reader_fail(r, MSW_E_UNSUPPORTED,
+                                           "section %llu: type %u is not known", number,
+                                           (unsigned)s->type)
+                        : MSW_OK;
+    if (s->flags != msw__section_flags(s->type) || s->expanded != s->length)
+        return msw__reader_fail(r, MSW_E_FORMAT, "section %llu: flags %u, %llu bytes expanded",
+                                number, (unsigned)s->flags,
+                                (unsigned long long)s->expanded);
+    if (i + 1 < r->section_count && next->type == s->type && s->length != MSW__MAX_SECTION)
+        return msw__reader_fail(r, MSW_E_FORMAT, "section %llu: goes on before it is full",
+                                number);
+    return MSW_OK;
+}
+
+static msw_status check_sections(msw_reader *r)
+{
+    uint64_t end = MSW__HEADER_BYTES + (uint64_t)r->section_count * MSW__SECTION_BYTES;
+    msw_status status = MSW_OK;
+
+    for (size_t i = 0; i < r->section_count && !status; i++) {
+        const msw__section *s = &r->sections[i];
+
+        status = check_section(r, i, end);
+        if (!status)
+            status = check_zero(r, end, s->offset);
+        if (status)
+            return status;
+        end = s->offset + s->length;
+        if (s->type <= MSW__SECTION_WRITTEN) {
+            msw__span *stream = &r->streams[s->type];
+            if (stream->length == 0)
+                stream->offset = s->offset;
+            stream->length += s->length;
+        } else {
+            const msw__span span = {s->offset, s->length};
+            status = msw__reader_check(r, span, "skipped section");
+        }
+    }
+    if (!status && end != r->source.length)
+        status = msw__reader_fail(r, MSW_E_FORMAT, "%llu bytes behind the last section",
+                                  (unsigned long long)(r->source.length - end));
+    return status;
+}
+
+static msw_status decode_table(msw_reader *r, const uint8_t *table, const msw__header *h)
+{
+    const size_t count = h->section_count;
+    msw_status status;
+    void *memory;
+
+    if (msw__crc32c(0, table, count * MSW__SECTION_BYTES) != h->table_crc)
+        return msw__reader_fail(r, MSW_E_CORRUPT, "section table: checksum");
+    r->section_count = count;
+    status = msw__alloc(&memory, r->ctx, count, sizeof *r->sections);
+    r->sections = memory;
+    if (!status) {
+        status = msw__calloc(&memory, r->ctx, count, sizeof *r->checked);
+        r->checked = memory;
+    }
+    for (size_t i = 0; i < count && !status; i++)
+        msw__section_decode(&r->sections[i], table + i * MSW__SECTION_BYTES);
+    return status;
+}
+
+msw_status msw__reader_load_table(msw_reader *r)
+{
+    msw__header h;
+    msw_status status = check_header(r, &h);
+    size_t bytes;
+    void *table;
+
+    if (status)
+        return status;
+    bytes = (size_t)h.section_count * MSW__SECTION_BYTES;
+    status = msw__alloc(&table, r->ctx, bytes, 1);
+    if (status)
+        return status;
+    if (bytes)
+        status = msw__reader_read(r, MSW__HEADER_BYTES, table, bytes, "section table");
+    if (!status)
+        status = decode_table(r, table, &h);
+    msw__free(r->ctx, table, bytes, 1);
+    return status ? status : check_sections(r);
+}
+
+/* A whole stream, checked; its size 0 when there is none. */
+static msw_status keep_stream(msw__kept *out, msw_reader *r, uint32_t type, const char *what)
+{
+    const msw__span stream = r->streams[type];
+    msw_status status = MSW_OK;
+    void *memory;
+
+    if (stream.length > SIZE_MAX)
+        return msw__reader_fail(r, MSW_E_LIMIT, "%s: %llu bytes", what,
+                                (unsigned long long)stream.length);
+    if (stream.length)
+        status = msw__reader_check(r, stream, what);
+    if (status)
+        return status;
+    if (r->source.memory) {
+        out->data = stream.length ? r->source.memory + stream.offset : NULL;
+        out->size = (size_t)stream.length;
+        return MSW_OK;
+    }
+    status = msw__alloc(&memory, r->ctx, (size_t)stream.length, 1);
+    if (status)
+        return status;
+    out->data = out->owned = memory;
+    out->size = (size_t)stream.length;
+    return memory ? msw__reader_read(r, stream.offset, memory, out->size, what) : MSW_OK;
+}
+
+/* The number of records that a stream begins with, bounded by its size. */
+static msw_status record_count(size_t *out, msw_reader *r, const msw__kept *stream,
+                               size_t least_record, const char *what)
+{
+    *out = 0;
+    if (stream->size == 0)
+        return MSW_OK;
+    if (stream->size >= MSW__COUNT_BYTES)
+        *out = msw__load32(stream->data);
+    if (*out == 0 || *out > (stream->size - MSW__COUNT_BYTES) / least_record) {
+        const unsigned count = (unsigned)*out;
+        *out = 0;
+        return msw__reader_fail(r, MSW_E_FORMAT, "%s: %u records in %llu bytes", what, count,
+                                (unsigned long long)stream->size);
+    }
+    return MSW_OK;
+}
+
+static msw_status fail_entry(msw_reader *r, size_t i, msw_status status, const char *reason)
+{
+    return msw__reader_fail(r, status, "index: record %llu: %s", (unsigned long long)i,
+                            reason);
+}
+
+/* Take length bytes from what is left of a stream. */
+static bool take_span(msw__span *out, msw__span *left, uint64_t length)
+{
+    if (length > left->length)
+        return false;
+    out->offset = left->offset;
+    out->length = length;
+    left->offset += length;
+    left->length -= length;
+    return true;
+}
+
+static msw_status check_shape(size_t *shape, msw_reader *r, size_t i, const msw__record *c)
+{
+    if (c->rank == 0)
+        return fail_entry(r, i, MSW_E_FORMAT, "rank 0");
+    for (uint32_t d = 0; d < c->rank; d++) {
+        if (c->shape[d] == 0)
+            return fail_entry(r, i, MSW_E_FORMAT, "a dimension of 0");
+        if (c->shape[d] > SIZE_MAX)
+            return fail_entry(r, i, MSW_E_UNSUPPORTED, "too large for this machine");
+        shape[d] = (size_t)c->shape[d];
+    }
+    return MSW_OK;
+}
+
+/* Bytes of a plain tensor, 0 when they overflow. */
+static uint64_t tensor_bytes(const msw__record *c, const size_t *shape)
+{
+    size_t bytes = msw__dtype_bytes(c->free_weights);
+
+    for (uint32_t d = 0; d < c->rank; d++)
+        if (!msw__size_mul(&bytes, bytes, shape[d]))
+            return 0;
+    return bytes;
+}
+
+static msw_status check_tensor(msw_reader *r, size_t i, msw__span *payloads)
+{
+    msw__entry *e = &r->entries[i];
+    const msw__record *c = &e->record;
+    size_t shape[MSW_MAX_RANK];
+    msw_status status = check_shape(shape, r, i, c);
+    uint64_t bytes;
+
+    if (status)
+        return status;
+    if (c->magnitudes || c->flags || c->classes || c->free_weights > MSW_DTYPE_F16)
+        return fail_entry(r, i, MSW_E_FORMAT, "not a plain tensor's fields");
+    bytes = tensor_bytes(c, shape);
+    if (bytes == 0 || !take_span(&e->payload, payloads, bytes))
+        return fail_entry(r, i, MSW_E_FORMAT, "more values than the file has");
+    return MSW_OK;
+}
+
+/* The plan without its permutations, to check what it is made from. */
+static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
+                             const msw__record *c, const size_t *shape)
+{
+    msw_plan_options o;
+    msw_status status;
+    msw_plan *plan;
+
+    msw_plan_options_init(&o);
+    o.weights = c->weights;
+    o.reduction = c->reduction;
+    o.block_rows = c->block_rows;
+    o.block_columns = c->block_columns;
+    o.groups = c->groups;
+    if (!o.block_rows || !o.block_columns || !o.groups)
+        return fail_entry(r, i, MSW_E_FORMAT, "blocks or groups of 0");
+    status = msw_plan_new(&plan, r->ctx, shape, c->rank, &o);
+    if (status == MSW_E_INVAL)
+        return fail_entry(r, i, MSW_E_FORMAT, "no valid partition");
+    if (status == MSW_E_RANGE)
+        return fail_entry(r, i, MSW_E_UNSUPPORTED, "too large a partition");
+    if (status)
+        return status;
+    msw_plan_info_init(out);
+    status = msw_plan_get_info(out, plan);
+    msw_plan_free(plan);
+    return status;
+}
+
+static msw_status check_unified(msw_reader *r, size_t i, msw__span *payloads,
+                                msw__span *permutations)
+{
+    msw__entry *e = &r->entries[i];
+    const msw__record *c = &e->record;
+    size_t shape[MSW_MAX_RANK];
+    uint64_t permutation_bytes = 0;
+    msw__class_code code;
+    msw_plan_info plan;
+    msw_status status = check_shape(shape, r, i, c);
+
+    if (status)
+        return status;
+    if (c->magnitudes > MSW_DTYPE_F16 || c->free_weights > MSW_DTYPE_F16 ||
+        c->flags > (MSW__RECORD_ROWS_PERMUTED | MSW__RECORD_COLUMNS_PERMUTED) ||
+        !msw__class_code_from(&code, c->classes))
+        return fail_entry(r, i, MSW_E_FORMAT, "not a unified tensor's fields");
+    status = probe_plan(&plan, r, i, c, shape);
+    if (status)
+        return status;
+    if (c->flags & MSW__RECORD_ROWS_PERMUTED)
+        permutation_bytes += (uint64_t)plan.rows * msw__index_bytes(plan.rows);
+    if (c->flags & MSW__RECORD_COLUMNS_PERMUTED)
+        permutation_bytes += (uint64_t)plan.columns * msw__index_bytes(plan.columns);
+    if (!take_span(&e->permutations, permutations, permutation_bytes))
+        return fail_entry(r, i, MSW_E_FORMAT, "longer permutations than the file has");
+    if (c->payload < msw__class_map_bytes(&code, plan.block_count) ||
+        !take_span(&e->payload, payloads, c->payload))
+        return fail_entry(r, i, MSW_E_FORMAT, "payload does not fit");
+    return MSW_OK;
+}
+
+static msw_status decode_record(msw_reader *r, size_t i, const uint8_t **at, size_t *left)
+{
+    msw__record *c = &r->entries[i].record;
+    const char *name;
+
+    if (!msw__record_decode(c, &name, *at, *left))
+        return fail_entry(r, i, MSW_E_FORMAT, "its kind, rank or size");
+    if (!msw__name_valid(name, c->name_length) || name[c->name_length] != 0)
+        return fail_entry(r, i, MSW_E_FORMAT, "its name");
+    msw__names_append(&r->names, name);
+    *left -= msw__record_bytes(c->kind, c->rank, c->name_length);
+    *at += msw__record_bytes(c->kind, c->rank, c->name_length);
+    return MSW_OK;
+}
+
+static msw_status decode_index(msw_reader *r, size_t count)
+{
+    const uint8_t *at = r->index.data + MSW__COUNT_BYTES;
+    size_t left = r->index.size - MSW__COUNT_BYTES;
+    msw__span permutations = r->streams[MSW__SECTION_PERMUTATION];
+    msw__span unified = r->streams[MSW__SECTION_UNIFIED];
+    msw__span tensors = r->streams[MSW__SECTION_TENSOR];
+    msw_status status = MSW_OK;
+    size_t twice;
+
+    for (size_t i = 0; i < count && !status; i++) {
+        status = decode_record(r, i, &at, &left);
+        if (!status)
+            status = r->entries[i].record.kind == MSW_ENTRY_UNIFIED
+                         ? check_unified(r, i, &unified, &permutations)
+                         : check_tensor(r, i, &tensors);
+    }
+    if (status)
+        return status;
+    if (left || permutations.length || unified.length || tensors.length)
+        return msw__reader_fail(r, MSW_E_FORMAT, "index: bytes that belong to no tensor");
+    twice = msw__names_sort(&r->names);
+    return twice < count ? fail_entry(r, twice, MSW_E_FORMAT, "its name is there twice")
+                         : MSW_OK;
+}
+
+msw_status msw__reader_load_index(msw_reader *r)
+{
+    const size_t least = MSW__TENSOR_RECORD_BYTES + 8 + 2; /* a dimension, name of a byte */
+    size_t count;
+    msw_status status = keep_stream(&r->index, r, MSW__SECTION_INDEX, "index");
+    void *memory;
+
+    if (!status)
+        status = record_count(&count, r, &r->index, least, "index");
+    if (status)
+        return status;
+    if (count == 0) {
+        for (uint32_t type = MSW__SECTION_PERMUTATION; type <= MSW__SECTION_TENSOR; type++)
+            if (r->streams[type].length)
+                return msw__reader_fail(r, MSW_E_FORMAT, "tensors without an index");
+        return MSW_OK;
+    }
+    status = msw__names_reserve(&r->names, r->ctx, count);
+    if (!status)
+        status = msw__calloc(&memory, r->ctx, count, sizeof *r->entries);
+    if (status)
+        return status;
+    r->entries = memory;
+    r->entry_count = count;
+    return decode_index(r, count);
+}
+
+static msw_status decode_value(msw_reader *r, size_t i, const uint8_t **at, size_t *left)
+{
+    const size_t fixed = MSW__METADATA_RECORD_BYTES;
+    msw__value *value = &r->values[i];
+    size_t length;
+    uint64_t size;
+    const char *key;
+
+    if (*left < fixed)
+        return msw__reader_fail(r, MSW_E_FORMAT, "metadata: cut off");
+    length = msw__load16(*at);
+    size = msw__load64(*at + 2);
+    if (*left - fixed < length + 2 || *left - fixed - length - 2 < size)
+        return msw__reader_fail(r, MSW_E_FORMAT, "metadata: record %llu is too long",
+                                (unsigned long long)i);
+    key = (const char *)*at + fixed;
+    value->data = *at + fixed + length + 1;
+    value->size = (size_t)size;
+    if (!msw__name_valid(key, length) || key[length] || value->data[value->size])
+        return msw__reader_fail(r, MSW_E_FORMAT, "metadata: record %llu: its key or end",
+                                (unsigned long long)i);
+    msw__names_append(&r->keys, key);
+    *at += fixed + length + 2 + value->size;
+    *left -= fixed + length + 2 + value->size;
+    return MSW_OK;
+}
+
+msw_status msw__reader_load_metadata(msw_reader *r)
+{
+    const size_t least = MSW__METADATA_RECORD_BYTES + 3; /* key of a byte, no value */
+    const uint8_t *at;
+    size_t count, left;
+    msw_status status = keep_stream(&r->metadata, r, MSW__SECTION_METADATA, "metadata");
+    void *memory;
+
+    if (!status)
+        status = record_count(&count, r, &r->metadata, least, "metadata");
+    if (status || count == 0)
+        return status;
+    status = msw__names_reserve(&r->keys, r->ctx, count);
+    if (!status)
+        status = msw__calloc(&memory, r->ctx, count, sizeof *r->values);
+    if (status)
+        return status;
+    r->values = memory;
+    r->value_count = count;
+    at = r->metadata.data + MSW__COUNT_BYTES;
+    left = r->metadata.size - MSW__COUNT_BYTES;
+    for (size_t i = 0; i < count && !status; i++)
+        status = decode_value(r, i, &at, &left);
+    if (status)
+        return status;
+    if (left)
+        return msw__reader_fail(r, MSW_E_FORMAT, "metadata: bytes that belong to no record");
+    if (msw__names_sort(&r->keys) < count)
+        return msw__reader_fail(r, MSW_E_FORMAT, "metadata: a key is there twice");
+    return MSW_OK;
+}

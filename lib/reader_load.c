@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Tensors on their first use: checksums, then every value. */
+#include "reader.h"
+
+#include "bytes.h"
+#include "f16.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The entry being loaded, and what the error's text calls it. */
+typedef struct job {
+    msw_reader *reader;
+    const msw__entry *entry;
+    char what[128];
+    uint64_t offset; /* of the next byte of the payload */
+} job;
+
+static msw_status fail(job *j, msw_status status, const char *reason)
+{
+    return msw__reader_fail(j->reader, status, "%s: %s", j->what, reason);
+}
+
+/* Memory that ran out, mostly. */
+static msw_status pass(job *j, msw_status status)
+{
+    return status ? fail(j, status, msw_status_text(status)) : MSW_OK;
+}
+
+/* The next @p size bytes of the payload. */
+static msw_status next_bytes(job *j, void *out, size_t size)
+{
+    const uint64_t offset = j->offset;
+
+    j->offset += size;
+    return size ? msw__reader_read(j->reader, offset, out, size, j->what) : MSW_OK;
+}
+
+/* The next @p count floats of the payload. They are read into the end of @p out and
+ * widened from front to back, which never overtakes what is still to be read. */
+static msw_status next_floats(job *j, float *out, size_t count, uint32_t dtype)
+{
+    const size_t width = msw__dtype_bytes(dtype);
+    const uint8_t *from = (const uint8_t *)out + count * (sizeof *out - width);
+    const msw_status status =
+        next_bytes(j, (uint8_t *)out + count * (sizeof *out - width), count * width);
+
+    if (status)
+        return status;
+    if (dtype == MSW_DTYPE_F16)
+        for (size_t i = 0; i < count; i++)
+            out[i] = msw__f16_to(msw__load16(from + 2 * i));
+    else
+        for (size_t i = 0; i < count; i++)
+            out[i] = msw__bits_float(msw__load32(from + 4 * i));
+    return MSW_OK;
+}
+
+static bool all_finite(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+static bool all_magnitudes(const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(values[i] >= 0) || isinf(values[i]))
+            return false;
+    return true;
+}
+
+/* Find @p name and check its checksums. */
+static msw_status begin(job *j, msw_reader *r, const char *name, uint32_t kind)
+{
+    msw_status status;
+    size_t at;
+
+    r->error[0] = 0;
+    if (!name)
+        return msw__reader_fail(r, MSW_E_INVAL, "name is NULL");
+    if (!msw__names_find(&at, &r->names, name))
+        return msw__reader_fail(r, MSW_E_NOTFOUND, "no tensor \"%.80s\"", name);
+    j->reader = r;
+    j->entry = &r->entries[at];
+    j->offset = j->entry->payload.offset;
+    snprintf(j->what, sizeof j->what, "tensor \"%.80s\"", name);
+    if (j->entry->record.kind != kind)
+        return fail(j, MSW_E_INVAL, kind == MSW_ENTRY_UNIFIED
+                                        ? "it is a plain tensor"
+                                        : "it holds unified weights");
+    status = msw__reader_check(r, j->entry->payload, j->what);
+    if (!status && j->entry->permutations.length)
+        status = msw__reader_check(r, j->entry->permutations, j->what);
+    return status;
+}
+
+/* Plans */
+
+static msw_status load_permutation(uint32_t **out, job *j, size_t count, uint64_t offset)
+{
+    const size_t width = msw__index_bytes(count);
+    const uint8_t *from;
+    msw_status status;
+    void *memory;
+
+    status = msw__alloc(&memory, j->reader->ctx, count, sizeof **out);
+    *out = memory;
+    if (status)
+        return pass(j, status);
+    from = (uint8_t *)memory + count * (sizeof **out - width);
+    status = msw__reader_read(j->reader, offset,
+                              (uint8_t *)memory + count * (sizeof **out - width),
+                              count * width, j->what);
+    for (size_t i = 0; i < count && !status; i++)
+        (*out)[i] = width == 1   ? from[i]
+                    : width == 2 ? msw__load16(from + 2 * i)
+                                 : msw__load32(from + 4 * i);
+    return status;
+}
+
+static size_t columns_of(const msw__record *c)
+{
+    size_t count = 1;
+
+    for (uint32_t i = 0; i < c->rank; i++)
+        if (i != (c->weights == MSW_WEIGHTS_IO ? 1u : 0u))
+            count *= (size_t)c->shape[i];
+    return count;
+}
+
+static msw_status load_plan(msw_plan **out, job *j)
+{
+    const msw__record *c = &j->entry->record;
+    const size_t rows = (size_t)c->shape[c->weights == MSW_WEIGHTS_IO ? 1 : 0];
+    const size_t columns = columns_of(c);
+    uint32_t *row_permutation = NULL, *column_permutation = NULL;
+    uint64_t offset = j->entry->permutations.offset;
+    size_t shape[MSW_MAX_RANK];
+    msw_status status = MSW_OK;
+    msw_plan_options o;
+
+    msw_plan_options_init(&o);
+    o.weights = c->weights;
+    o.reduction = c->reduction;
+    o.block_rows = c->block_rows;
+    o.block_columns = c->block_columns;
+    o.groups = c->groups;
+    for (uint32_t i = 0; i < c->rank; i++)
+        shape[i] = (size_t)c->shape[i];
+    if (c->flags & MSW__RECORD_ROWS_PERMUTED) {
+        status = load_permutation(&row_permutation, j, rows, offset);
+        offset += (uint64_t)rows * msw__index_bytes(rows);
+    }
+    if (!status && c->flags & MSW__RECORD_COLUMNS_PERMUTED)
+        status = load_permutation(&column_permutation, j, columns, offset);
+    if (!status) {
+        o.row_permutation = row_permutation;
+        o.column_permutation = column_permutation;
+        status = msw_plan_new(out, j->reader->ctx, shape, c->rank, &o);
+        if (status == MSW_E_INVAL)
+            status = fail(j, MSW_E_FORMAT, "not a permutation");
+        else
+            pass(j, status);
+    }
+    msw__free(j->reader->ctx, row_permutation, rows, sizeof *row_permutation);
+    msw__free(j->reader->ctx, column_permutation, columns, sizeof *column_permutation);
+    return status;
+}
+
+/* Unified weights */
+
+/* What the payload must hold according to its class map. */
+typedef struct counts {
+    size_t magnitudes, unified_weights, free_weights;
+} counts;
+
+static counts count_values(const msw_plan *p, const uint8_t *classes)
+{
+    counts c = {0, 0, 0};
+
+    for (size_t i = 0; i < p->block_row_count; i++)
+        for (size_t k = 0; k < p->block_column_count; k++) {
+            const size_t weights = msw__plan_rows(p, i) * msw__plan_columns(p, k);
+            const uint8_t class = *classes++;
+
+            if (class == MSW_CLASS_UNIFIED) {
+                c.magnitudes++;
+                c.unified_weights += weights;
+            } else if (class == MSW_CLASS_FREE) {
+                c.free_weights += weights;
+            }
+        }
+    return c;
+}
+
+/* The class map, into an array of its own; then the sizes of all that follows. */
+static msw_status load_classes(uint8_t **out, job *j, const msw_plan *plan)
+{
+    const msw__record *record = &j->entry->record;
+    const size_t blocks = plan->block_count;
+    msw__class_code code;
+    msw_status status;
+    uint64_t expected;
+    size_t map_bytes;
+    void *memory;
+    counts c;
+
+    if (!msw__class_code_from(&code, record->classes))
+        return fail(j, MSW_E_FORMAT, "its classes");
+    map_bytes = msw__class_map_bytes(&code, blocks);
+    status = msw__alloc(&memory, j->reader->ctx, blocks, 1);
+    *out = memory;
+    if (status)
+        return pass(j, status);
+    status = next_bytes(j, *out + blocks - map_bytes, map_bytes);
+    if (status)
+        return status;
+    if (!msw__class_map_decode(*out, *out + blocks - map_bytes, blocks, &code))
+        return fail(j, MSW_E_FORMAT, "its class map");
+    c = count_values(plan, *out);
+    expected = map_bytes + (uint64_t)c.magnitudes * msw__dtype_bytes(record->magnitudes) +
+               (uint64_t)c.free_weights * msw__dtype_bytes(record->free_weights) +
+               ((uint64_t)c.unified_weights + 7) / 8;
+    if (expected != j->entry->payload.length)
+        return fail(j, MSW_E_FORMAT, "payload and class map do not agree");
+    return MSW_OK;
+}
+
+static msw_status load_values(msw_unified *u, job *j)
+{
+    const msw__record *c = &j->entry->record;
+    const size_t end = u->plan->block_row_count;
+    const size_t signs = u->sign_start[end], sign_bytes = (signs + 7) / 8;
+    msw_status status = next_floats(j, u->magnitudes, u->magnitude_start[end], c->magnitudes);
+
+    if (!status && !all_magnitudes(u->magnitudes, u->magnitude_start[end]))
+        status = fail(j, MSW_E_FORMAT, "a magnitude is negative or not finite");
+    if (!status)
+        status = next_floats(j, u->free_weights, u->free_start[end], c->free_weights);
+    if (!status && !all_finite(u->free_weights, u->free_start[end]))
+        status = fail(j, MSW_E_FORMAT, "a free weight is not finite");
+    if (!status)
+        status = next_bytes(j, u->signs, sign_bytes);
+    if (!status && signs % 8 && u->signs[sign_bytes - 1] >> signs % 8)
+        status = fail(j, MSW_E_FORMAT, "bits behind the last sign");
+    return status;
+}
+
+msw_status msw_reader_unified(msw_unified **out, msw_reader *reader, const char *name)
+{
+    msw_plan *plan = NULL;
+    msw_unified *u = NULL;
+    uint8_t *classes = NULL;
+    size_t blocks = 0;
+    msw_status status;
+    job j;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!reader)
+        return MSW_E_INVAL;
+    status = begin(&j, reader, name, MSW_ENTRY_UNIFIED);
+    if (!status)
+        status = load_plan(&plan, &j);
+    if (!status) {
+        blocks = plan->block_count;
+        status = load_classes(&classes, &j, plan);
+    }
+    if (!status)
+        status = pass(&j, msw__unified_alloc(&u, plan, classes));
+    if (!status)
+        status = load_values(u, &j);
+    msw__free(reader->ctx, classes, blocks, 1);
+    msw_plan_free(plan);
+    if (status)
+        msw_unified_free(u);
+    else
+        *out = u;
+    return status;
+}
+
+msw_status msw_reader_tensor(msw_tensor **out, msw_reader *reader, const char *name)
+{
+    const msw__record *c;
+    size_t shape[MSW_MAX_RANK];
+    msw_status status;
+    msw_tensor *t;
+    job j;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!reader)
+        return MSW_E_INVAL;
+    status = begin(&j, reader, name, MSW_ENTRY_TENSOR);
+    if (status)
+        return status;
+    c = &j.entry->record;
+    for (uint32_t i = 0; i < c->rank; i++)
+        shape[i] = (size_t)c->shape[i];
+    status = pass(&j, msw_tensor_new(&t, reader->ctx, shape, c->rank));
+    if (status)
+        return status;
+    status = next_floats(&j, t->data, t->count, c->free_weights);
+    if (!status && c->free_weights == MSW_DTYPE_F16 && !all_finite(t->data, t->count))
+        status = fail(&j, MSW_E_FORMAT, "a value is not finite");
+    if (status)
+        msw_tensor_free(t);
+    else
+        *out = t;
+    return status;
+}

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Collecting and encoding; writer_save.c has what writes it. */
+#include "writer.h"
+
+#include "bytes.h"
+#include "f16.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    OLDEST_OPTIONS = sizeof(msw_store_options),
+    OLDEST_INFO = sizeof(msw_store_info),
+    LEAST_CAPACITY = 8
+};
+
+/* What storing changed: msw_store_info, and the sums that become its relative error. */
+typedef struct loss {
+    msw_store_info info;
+    double error, norm; /* squared */
+} loss;
+
+msw_status msw__writer_fail(msw_writer *w, msw_status status, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(w->error, sizeof w->error, format, args);
+    va_end(args);
+    return status;
+}
+
+static void bytes_free(msw_context *ctx, msw__bytes *b)
+{
+    msw__free(ctx, b->data, b->size, 1);
+    b->data = NULL;
+    b->size = 0;
+}
+
+static msw_status bytes_alloc(msw__bytes *out, msw_context *ctx, size_t size)
+{
+    void *memory;
+    const msw_status status = msw__alloc(&memory, ctx, size, 1);
+
+    out->data = memory;
+    out->size = memory ? size : 0;
+    return status;
+}
+
+static void item_free(msw_context *ctx, msw__item *item)
+{
+    bytes_free(ctx, &item->record);
+    bytes_free(ctx, &item->permutations);
+    bytes_free(ctx, &item->payload);
+}
+
+msw_status msw_writer_new(msw_writer **out, msw_context *ctx)
+{
+    msw_status status;
+    msw_writer *w;
+    void *memory;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!ctx)
+        return MSW_E_INVAL;
+    status = msw__calloc(&memory, ctx, 1, sizeof *w);
+    if (status)
+        return status;
+    w = memory;
+    w->ctx = msw_context_ref(ctx);
+    *out = w;
+    return MSW_OK;
+}
+
+void msw_writer_free(msw_writer *writer)
+{
+    msw_context *ctx;
+
+    if (!writer)
+        return;
+    ctx = writer->ctx;
+    for (size_t i = 0; i < writer->names.count; i++)
+        item_free(ctx, &writer->items[i]);
+    for (size_t i = 0; i < writer->keys.count; i++)
+        bytes_free(ctx, &writer->metadata[i]);
+    msw__free(ctx, writer->items, writer->item_capacity, sizeof *writer->items);
+    msw__free(ctx, writer->metadata, writer->metadata_capacity, sizeof *writer->metadata);
+    msw__names_free(&writer->names, ctx);
+    msw__names_free(&writer->keys, ctx);
+    msw__free(ctx, writer, 1, sizeof *writer);
+    msw_context_free(ctx);
+}
+
+const char *msw_writer_error(const msw_writer *writer)
+{
+    return writer ? writer->error : "";
+}
+
+/* Room for one more element of an array of count. */
+static msw_status reserve(void **array, size_t *capacity, msw_context *ctx, size_t count,
+                          size_t size)
+{
+    const size_t wanted = count < LEAST_CAPACITY ? LEAST_CAPACITY : count * 2;
+    msw_status status;
+    void *memory;
+
+    if (count < *capacity)
+        return MSW_OK;
+    status = msw__alloc(&memory, ctx, wanted, size);
+    if (status)
+        return status;
+    if (count)
+        memcpy(memory, *array, count * size);
+    msw__free(ctx, *array, *capacity, size);
+    *array = memory;
+    *capacity = wanted;
+    return MSW_OK;
+}
+
+/* A name or key that may be added. */
+static msw_status check_name(msw_writer *w, const msw__names *taken, const char *name,
+                             const char *what)
+{
+    size_t length, at;
+
+    if (!name)
+        return msw__writer_fail(w, MSW_E_INVAL, "%s is NULL", what);
+    length = strnlen(name, MSW__MAX_NAME + 1);
+    if (!msw__name_valid(name, length))
+        return msw__writer_fail(w, MSW_E_INVAL,
+                                "%s is empty, longer than %u bytes, not UTF-8 or has "
+                                "control characters",
+                                what, MSW__MAX_NAME);
+    if (msw__names_find(&at, taken, name))
+        return msw__writer_fail(w, MSW_E_EXISTS, "%s \"%.80s\" is taken", what, name);
+    return MSW_OK;
+}
+
+/* Take over the item's memory, and free it if that fails. */
+static msw_status add_item(msw_writer *w, msw__item *item, const msw__record *record,
+                           const char *name)
+{
+    const size_t size = msw__record_bytes(record->kind, record->rank, record->name_length);
+    void *items = w->items;
+    msw_status status;
+
+    item->kind = record->kind;
+    status = bytes_alloc(&item->record, w->ctx, size);
+    if (!status)
+        status = msw__names_reserve(&w->names, w->ctx, 1);
+    if (!status)
+        status = reserve(&items, &w->item_capacity, w->ctx, w->names.count, sizeof *item);
+    w->items = items;
+    if (status) {
+        item_free(w->ctx, item);
+        return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
+                                msw_status_text(status));
+    }
+    msw__record_encode(item->record.data, record, name);
+    w->items[w->names.count] = *item;
+    msw__names_add(&w->names,
+                   (const char *)item->record.data + size - record->name_length - 1);
+    return MSW_OK;
+}
+
+/* One float as f16; it stands for `weight` weights. */
+static msw_status put_f16(uint8_t *out, float value, double weight, loss *l)
+{
+    const uint16_t half = msw__f16_from(value);
+    const double change = fabs((double)msw__f16_to(half) - (double)value);
+
+    if (!isfinite(value))
+        return MSW_E_NUMERIC;
+    if (fabsf(value) > MSW__F16_MAX)
+        return MSW_E_RANGE;
+    msw__store16(out, half);
+    l->norm += weight * (double)value * (double)value;
+    if (change > 0) {
+        l->info.changed++;
+        l->info.underflows += (half & 0x7fffu) == 0;
+        l->error += weight * change * change;
+        if (change > l->info.max_error)
+            l->info.max_error = change;
+    }
+    return MSW_OK;
+}
+
+static void put_f32s(uint8_t *out, const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        msw__store32(out + 4 * i, msw__float_bits(values[i]));
+}
+
+static msw_status put_f16s(uint8_t *out, const float *values, size_t count, size_t stride,
+                           loss *l)
+{
+    msw_status status = MSW_OK;
+
+    for (size_t i = 0; i < count && !status; i++)
+        status = put_f16(out + 2 * i, values[i * stride], 1, l);
+    return status;
+}
+
+static void finish_loss(msw_store_info *out, const loss *l, uint64_t values, uint64_t bytes)
+{
+    *out = l->info;
+    out->size = sizeof *out;
+    out->values = values;
+    out->relative_error = l->norm > 0 ? sqrt(l->error / l->norm) : 0;
+    out->bytes = bytes;
+}
+
+/* Text for what put_f16() refuses. */
+static msw_status fail_values(msw_writer *w, msw_status status, const char *name)
+{
+    return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
+                            status == MSW_E_RANGE     ? "a value above 65504 as f16"
+                            : status == MSW_E_NUMERIC ? "NaN or infinity as f16"
+                                                      : msw_status_text(status));
+}
+
+static msw_status take_options(msw_writer *w, msw_store_options *o,
+                               const msw_store_options *options)
+{
+    msw_status status;
+
+    msw_store_options_init(o);
+    if (!options)
+        return MSW_OK;
+    status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
+    if (!status && (o->magnitudes > MSW_DTYPE_F16 || o->free_weights > MSW_DTYPE_F16))
+        status = MSW_E_INVAL;
+    return status ? msw__writer_fail(w, status, "store options: %s", msw_status_text(status))
+                  : MSW_OK;
+}
+
+/* Unified weights */
+
+static msw_status put_magnitudes_f16(uint8_t *out, const msw_unified *u, loss *l)
+{
+    const msw_plan *p = u->plan;
+    const float *magnitude = u->magnitudes;
+    const uint8_t *class = u->classes;
+
+    for (size_t i = 0; i < p->block_row_count; i++)
+        for (size_t j = 0; j < p->block_column_count; j++) {
+            const double weights = (double)(msw__plan_rows(p, i) * msw__plan_columns(p, j));
+            msw_status status;
+
+            if (*class++ != MSW_CLASS_UNIFIED)
+                continue;
+            status = put_f16(out, *magnitude++, weights, l);
+            if (status)
+                return status;
+            out += 2;
+        }
+    return MSW_OK;
+}
+
+static uint32_t class_set(const uint8_t *classes, size_t count)
+{
+    uint32_t set = 0;
+
+    for (size_t i = 0; i < count; i++)
+        set |= 1u << classes[i];
+    return set;
+}
+
+/* Class map, magnitudes, free weights, signs. */
+static msw_status encode_unified(msw__item *item, msw_context *ctx, const msw_unified *u,
+                                 const msw_store_options *o, const msw__class_code *code)
+{
+    const size_t row_count = u->plan->block_row_count, blocks = u->plan->block_count;
+    const size_t magnitudes = u->magnitude_start[row_count];
+    const size_t free_weights = u->free_start[row_count];
+    const size_t map_bytes = msw__class_map_bytes(code, blocks);
+    const size_t magnitude_bytes = magnitudes * msw__dtype_bytes(o->magnitudes);
+    const size_t free_bytes = free_weights * msw__dtype_bytes(o->free_weights);
+    const size_t sign_bytes = (u->sign_start[row_count] + 7) / 8;
+    loss l = {{0}, 0, 0};
+    msw_status status;
+    uint8_t *out;
+
+    status = bytes_alloc(&item->payload, ctx,
+                         map_bytes + magnitude_bytes + free_bytes + sign_bytes);
+    if (status)
+        return status;
+    out = item->payload.data;
+    msw__class_map_encode(out, u->classes, blocks, code);
+    out += map_bytes;
+    if (o->magnitudes == MSW_DTYPE_F16)
+        status = put_magnitudes_f16(out, u, &l);
+    else
+        put_f32s(out, u->magnitudes, magnitudes);
+    out += magnitude_bytes;
+    if (o->free_weights != MSW_DTYPE_F16)
+        put_f32s(out, u->free_weights, free_weights);
+    else if (!status)
+        status = put_f16s(out, u->free_weights, free_weights, 1, &l);
+    out += free_bytes;
+    if (sign_bytes)
+        memcpy(out, u->signs, sign_bytes);
+    finish_loss(&item->info, &l, magnitudes + free_weights,
+                item->payload.size + item->permutations.size);
+    return status;
+}
+
+static uint8_t *put_permutation(uint8_t *out, const uint32_t *permutation, size_t count)
+{
+    const size_t width = msw__index_bytes(count);
+
+    for (size_t i = 0; permutation && i < count; i++)
+        for (size_t byte = 0; byte < width; byte++)
+            *out++ = (uint8_t)(permutation[i] >> 8 * byte);
+    return out;
+}
+
+static msw_status encode_permutations(msw__item *item, msw_context *ctx, const msw_plan *p)
+{
+    const size_t rows = p->row_permutation ? p->rows * msw__index_bytes(p->rows) : 0;
+    const size_t columns =
+        p->column_permutation ? p->columns * msw__index_bytes(p->columns) : 0;
+    const msw_status status = bytes_alloc(&item->permutations, ctx, rows + columns);
+
+    if (!status)
+        put_permutation(put_permutation(item->permutations.data, p->row_permutation, p->rows),
+                        p->column_permutation, p->columns);
+    return status;
+}
+
+static void describe_plan(msw__record *r, const msw_plan *p)
+{
+    r->kind = MSW_ENTRY_UNIFIED;
+    r->rank = p->rank;
+    for (uint32_t i = 0; i < p->rank; i++)
+        r->shape[i] = p->shape[i];
+    r->weights = p->weights;
+    r->reduction = p->reduction;
+    r->block_rows = p->block_rows;
+    r->block_columns = p->block_columns;
+    r->groups = p->groups;
+    r->flags = (p->row_permutation ? MSW__RECORD_ROWS_PERMUTED : 0u) |
+               (p->column_permutation ? MSW__RECORD_COLUMNS_PERMUTED : 0u);
+}
+
+msw_status msw_writer_add_unified(msw_writer *writer, const char *name, const msw_unified *u,
+                                  const msw_store_options *options)
+{
+    msw__record record = {{0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    msw__item item = {0, {0}, {0}, {0}, {0}};
+    msw_store_options o;
+    msw__class_code code;
+    msw_status status;
+
+    if (!writer)
+        return MSW_E_INVAL;
+    writer->error[0] = 0;
+    if (!u)
+        return msw__writer_fail(writer, MSW_E_INVAL, "unified weights are NULL");
+    status = check_name(writer, &writer->names, name, "tensor name");
+    if (!status)
+        status = take_options(writer, &o, options);
+    if (status)
+        return status;
+    describe_plan(&record, u->plan);
+    record.classes = class_set(u->classes, u->plan->block_count);
+    record.magnitudes = o.magnitudes;
+    record.free_weights = o.free_weights;
+    record.name_length = (uint32_t)strlen(name);
+    msw__class_code_from(&code, record.classes);
+    status = encode_permutations(&item, writer->ctx, u->plan);
+    if (!status)
+        status = encode_unified(&item, writer->ctx, u, &o, &code);
+    if (status) {
+        item_free(writer->ctx, &item);
+        return fail_values(writer, status, name);
+    }
+    record.payload = item.payload.size;
+    return add_item(writer, &item, &record, name);
+}
+
+/* Plain tensors */
+
+static msw_status encode_tensor(msw__item *item, msw_context *ctx, const msw_tensor *t,
+                                uint32_t dtype)
+{
+    const size_t length = t->shape[t->rank - 1], stride = t->stride[t->rank - 1];
+    const size_t width = msw__dtype_bytes(dtype);
+    msw_status status = bytes_alloc(&item->payload, ctx, t->count * width);
+    loss l = {{0}, 0, 0};
+
+    for (size_t outer = 0; outer < t->count / length && !status; outer++) {
+        const float *run = msw__tensor_run(t, outer);
+        uint8_t *out = item->payload.data + outer * length * width;
+
+        if (dtype == MSW_DTYPE_F16)
+            status = put_f16s(out, run, length, stride, &l);
+        else
+            for (size_t i = 0; i < length; i++)
+                msw__store32(out + 4 * i, msw__float_bits(run[i * stride]));
+    }
+    finish_loss(&item->info, &l, t->count, item->payload.size);
+    return status;
+}
+
+msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
+                                 const msw_tensor *tensor, const msw_store_options *options)
+{
+    msw__record record = {{0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    msw__item item = {0, {0}, {0}, {0}, {0}};
+    msw_store_options o;
+    msw_status status;
+
+    if (!writer)
+        return MSW_E_INVAL;
+    writer->error[0] = 0;
+    if (!tensor)
+        return msw__writer_fail(writer, MSW_E_INVAL, "tensor is NULL");
+    status = check_name(writer, &writer->names, name, "tensor name");
+    if (!status)
+        status = take_options(writer, &o, options);
+    if (!status) {
+        status = encode_tensor(&item, writer->ctx, tensor, o.free_weights);
+        if (status) {
+            item_free(writer->ctx, &item);
+            fail_values(writer, status, name);
+        }
+    }
+    if (status)
+        return status;
+    record.kind = MSW_ENTRY_TENSOR;
+    record.rank = tensor->rank;
+    for (uint32_t i = 0; i < tensor->rank; i++)
+        record.shape[i] = tensor->shape[i];
+    record.free_weights = o.free_weights;
+    record.name_length = (uint32_t)strlen(name);
+    return add_item(writer, &item, &record, name);
+}
+
+/* Metadata */
+
+msw_status msw_writer_add_metadata(msw_writer *writer, const char *key, const void *value,
+                                   size_t size)
+{
+    size_t length, bytes;
+    msw__bytes record = {NULL, 0};
+    msw_status status;
+    void *metadata;
+    uint8_t *out;
+
+    if (!writer)
+        return MSW_E_INVAL;
+    writer->error[0] = 0;
+    status = check_name(writer, &writer->keys, key, "metadata key");
+    if (status)
+        return status;
+    if (!value && size)
+        return msw__writer_fail(writer, MSW_E_INVAL, "metadata \"%.80s\": value is NULL", key);
+    length = strlen(key);
+    metadata = writer->metadata;
+    if (!msw__size_add(&bytes, MSW__METADATA_RECORD_BYTES + length + 2, size))
+        status = MSW_E_RANGE;
+    if (!status)
+        status = bytes_alloc(&record, writer->ctx, bytes);
+    if (!status)
+        status = msw__names_reserve(&writer->keys, writer->ctx, 1);
+    if (!status)
+        status = reserve(&metadata, &writer->metadata_capacity, writer->ctx,
+                         writer->keys.count, sizeof record);
+    writer->metadata = metadata;
+    if (status) {
+        bytes_free(writer->ctx, &record);
+        return msw__writer_fail(writer, status, "metadata \"%.80s\": %s", key,
+                                msw_status_text(status));
+    }
+    out = record.data;
+    msw__store16(out, (uint16_t)length);
+    msw__store64(out + 2, size);
+    out += MSW__METADATA_RECORD_BYTES;
+    memcpy(out, key, length + 1);
+    if (size)
+        memcpy(out + length + 1, value, size);
+    out[length + 1 + size] = 0;
+    writer->metadata[writer->keys.count] = record;
+    msw__names_add(&writer->keys, (const char *)out);
+    return MSW_OK;
+}
+
+msw_status msw_writer_get_loss(msw_store_info *out, const msw_writer *writer,
+                               const char *name)
+{
+    size_t at;
+
+    if (!out || !writer || !name)
+        return MSW_E_INVAL;
+    if (!msw__names_find(&at, &writer->names, name))
+        return MSW_E_NOTFOUND;
+    return msw__give_output(out, &writer->items[at].info, sizeof *out, OLDEST_INFO);
+}

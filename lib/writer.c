@@ -125,12 +125,11 @@ static msw_status reserve(void **array, size_t *capacity, msw_context *ctx, size
 static msw_status check_name(msw_writer *w, const msw__names *taken, const char *name,
                              const char *what)
 {
-    size_t length, at;
+    size_t at;
 
     if (!name)
         return msw__writer_fail(w, MSW_E_INVAL, "%s is NULL", what);
-    length = strnlen(name, MSW__MAX_NAME + 1);
-    if (!msw__name_valid(name, length))
+    if (!msw__name_valid(name, strlen(name)))
         return msw__writer_fail(w, MSW_E_INVAL,
                                 "%s is empty, longer than %u bytes, not UTF-8 or has "
                                 "control characters",

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sample_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS = 1, COLUMNS = 2, F32 = MSW_DTYPE_F32, F16 = MSW_DTYPE_F16 };
+
+const sample_layer sample_layers[] = {
+    {"fc", {5, 9}, 2, MSW_WEIGHTS_OI, 0, 2, 4, 1, 0, 0.3, 0.4, F16, F16},
+    {"conv", {6, 2, 3, 2}, 4, MSW_WEIGHTS_OIHW, MSW_REDUCTION_CHANNELS, 2, 4, 2,
+     ROWS | COLUMNS, 0.25, 0.5, F32, F16},
+    {"conv.bias", {6}, 1, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F32, F32},
+    {"ohwi", {4, 3, 3, 5}, 4, MSW_WEIGHTS_OHWI, MSW_REDUCTION_KERNEL, 3, 7, 1, COLUMNS, 0.5,
+     0.5, F16, F32},
+    {"io", {9, 4}, 2, MSW_WEIGHTS_IO, 0, 8, 8, 1, ROWS, 0, 0, F32, F32},
+    {"all unified \xc3\xa9", {4, 6}, 2, MSW_WEIGHTS_OI, 0, 1, 5, 1, 0, 0, 1, F32, F32},
+    {"all pruned", {3, 300}, 2, MSW_WEIGHTS_OI, 0, 2, 64, 3, COLUMNS, 1, 0, F16, F16},
+    {"batch norm", {2, 3, 4, 2}, 4, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F16, F16},
+};
+const size_t sample_layer_count = sizeof sample_layers / sizeof *sample_layers;
+
+void sample_values(float *out, size_t count, uint32_t seed)
+{
+    for (size_t i = 0; i < count; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        out[i] = (float)(int32_t)(seed ^ seed >> 15) * 0x1p-31f;
+    }
+}
+
+static uint32_t seed_of(const sample_layer *layer)
+{
+    return (uint32_t)(layer - sample_layers) * 77777u + 1;
+}
+
+msw_tensor *sample_tensor(msw_context *ctx, const sample_layer *layer)
+{
+    msw_tensor *t;
+
+    if (msw_tensor_new(&t, ctx, layer->shape, layer->rank))
+        return NULL;
+    sample_values(msw_tensor_data(t), msw_tensor_count(t), seed_of(layer));
+    return t;
+}
+
+/* Reverse the entries within each group. */
+static void reverse(uint32_t *out, size_t count, size_t group)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (uint32_t)(i / group * group + group - 1 - i % group);
+}
+
+static msw_plan *make_plan(msw_context *ctx, const sample_layer *layer)
+{
+    const uint32_t output = layer->weights == MSW_WEIGHTS_IO ? 1 : 0;
+    uint32_t rows[16], columns[512];
+    size_t row_count = layer->shape[output], column_count = 1;
+    msw_plan_options o;
+    msw_plan *plan;
+
+    for (uint32_t i = 0; i < layer->rank; i++)
+        column_count *= i == output ? 1 : layer->shape[i];
+    msw_plan_options_init(&o);
+    o.weights = layer->weights;
+    o.reduction = layer->reduction;
+    o.block_rows = layer->block_rows;
+    o.block_columns = layer->block_columns;
+    o.groups = layer->groups;
+    reverse(rows, row_count, row_count / layer->groups);
+    reverse(columns, column_count, column_count);
+    if (layer->permuted & ROWS)
+        o.row_permutation = rows;
+    if (layer->permuted & COLUMNS)
+        o.column_permutation = columns;
+    return msw_plan_new(&plan, ctx, layer->shape, layer->rank, &o) ? NULL : plan;
+}
+
+msw_unified *sample_unified(msw_context *ctx, const sample_layer *layer)
+{
+    msw_tensor *t = sample_tensor(ctx, layer);
+    msw_plan *plan = make_plan(ctx, layer);
+    msw_unified *u = NULL;
+    msw_projection_options o;
+
+    msw_projection_options_init(&o);
+    o.prune = layer->prune;
+    o.unify = layer->unify;
+    if (t && plan && msw_unified_from(&u, plan, t, &o))
+        u = NULL;
+    msw_plan_free(plan);
+    msw_tensor_free(t);
+    return u;
+}
+
+msw_status sample_add(msw_writer *w, msw_context *ctx, const sample_layer *layer)
+{
+    msw_status status = MSW_E_NOMEM;
+    msw_store_options o;
+
+    msw_store_options_init(&o);
+    o.magnitudes = layer->magnitudes;
+    o.free_weights = layer->free_weights;
+    if (layer->weights == SAMPLE_PLAIN) {
+        msw_tensor *t = sample_tensor(ctx, layer);
+        if (t)
+            status = msw_writer_add_tensor(w, layer->name, t, &o);
+        msw_tensor_free(t);
+    } else {
+        msw_unified *u = sample_unified(ctx, layer);
+        if (u)
+            status = msw_writer_add_unified(w, layer->name, u, &o);
+        msw_unified_free(u);
+    }
+    return status;
+}
+
+msw_status sample_add_all(msw_writer *w, msw_context *ctx)
+{
+    msw_status status = msw_writer_add_metadata(w, "model", "sample", 6);
+
+    if (!status)
+        status = msw_writer_add_metadata(w, "empty", NULL, 0);
+    if (!status)
+        status = msw_writer_add_metadata(w, "bytes", "\0\xff\n", 3);
+    for (size_t i = 0; i < sample_layer_count && !status; i++)
+        status = sample_add(w, ctx, &sample_layers[i]);
+    return status;
+}
+
+static uint8_t *write_out(size_t *size, msw_writer *w)
+{
+    uint8_t *data;
+
+    *size = (size_t)msw_writer_bytes(w);
+    data = malloc(*size);
+    if (data && msw_writer_write_buffer(w, data, *size)) {
+        free(data);
+        data = NULL;
+    }
+    return data;
+}
+
+uint8_t *sample_file(size_t *size, msw_context *ctx)
+{
+    uint8_t *data = NULL;
+    msw_writer *w;
+
+    if (msw_writer_new(&w, ctx))
+        return NULL;
+    if (!sample_add_all(w, ctx))
+        data = write_out(size, w);
+    msw_writer_free(w);
+    return data;
+}
+
+uint8_t *sample_small_file(size_t *size, msw_context *ctx, size_t layers)
+{
+    msw_status status = MSW_OK;
+    uint8_t *data = NULL;
+    msw_writer *w;
+
+    if (msw_writer_new(&w, ctx))
+        return NULL;
+    for (size_t i = 0; i < layers && !status; i++)
+        status = sample_add(w, ctx, &sample_layers[i]);
+    if (!status)
+        data = write_out(size, w);
+    msw_writer_free(w);
+    return data;
+}
+
+static msw_status load_entry(msw_reader *r, size_t i)
+{
+    msw_status status;
+    msw_entry e;
+
+    msw_entry_init(&e);
+    status = msw_reader_get_entry(&e, r, i);
+    if (status)
+        return status;
+    if (e.kind == MSW_ENTRY_UNIFIED) {
+        msw_unified *u;
+        status = msw_reader_unified(&u, r, e.name);
+        msw_unified_free(u);
+    } else {
+        msw_tensor *t;
+        status = msw_reader_tensor(&t, r, e.name);
+        msw_tensor_free(t);
+    }
+    return status;
+}
+
+msw_status sample_load_all(msw_reader *r)
+{
+    msw_status status = MSW_OK;
+
+    for (size_t i = 0; i < msw_reader_count(r) && !status; i++)
+        status = load_entry(r, i);
+    for (size_t i = 0; i < msw_reader_metadata_count(r) && !status; i++) {
+        const void *value;
+        size_t size;
+        status = msw_reader_get_metadata(&value, &size, r, msw_reader_metadata_key(r, i));
+    }
+    return status;
+}
+
+msw_status sample_open_and_load(msw_context *ctx, const void *data, size_t size)
+{
+    msw_reader *r;
+    msw_status status = msw_reader_open_buffer(&r, ctx, data, size, NULL);
+
+    if (status)
+        return status;
+    status = sample_load_all(r);
+    msw_reader_free(r);
+    return status;
+}

@@ -66,6 +66,7 @@ static void destroy(world *w)
     msw_plan_free(w->made_plan);
     msw_unified_free(w->u);
     msw_unified_free(w->made_u);
+    msw_gemm_free(w->gemm);
     msw_tensor_free(w->tensor);
     msw_tensor_free(w->weights);
 }

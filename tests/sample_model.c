@@ -169,6 +169,52 @@ uint8_t *sample_small_file(size_t *size, msw_context *ctx, size_t layers)
     return data;
 }
 
+static msw_status copy_entry(msw_writer *w, msw_reader *r, size_t i)
+{
+    msw_store_options o;
+    msw_status status;
+    msw_entry e;
+
+    msw_store_options_init(&o);
+    msw_entry_init(&e);
+    status = msw_reader_get_entry(&e, r, i);
+    if (status)
+        return status;
+    o.magnitudes = e.magnitudes;
+    o.free_weights = e.free_weights;
+    if (e.kind == MSW_ENTRY_UNIFIED) {
+        msw_unified *u;
+        status = msw_reader_unified(&u, r, e.name);
+        if (!status)
+            status = msw_writer_add_unified(w, e.name, u, &o);
+        msw_unified_free(u);
+    } else {
+        msw_tensor *t;
+        status = msw_reader_tensor(&t, r, e.name);
+        if (!status)
+            status = msw_writer_add_tensor(w, e.name, t, &o);
+        msw_tensor_free(t);
+    }
+    return status;
+}
+
+msw_status sample_copy(msw_writer *w, msw_reader *r)
+{
+    msw_status status = MSW_OK;
+
+    for (size_t i = 0; i < msw_reader_metadata_count(r) && !status; i++) {
+        const char *key = msw_reader_metadata_key(r, i);
+        const void *value;
+        size_t size;
+        status = msw_reader_get_metadata(&value, &size, r, key);
+        if (!status)
+            status = msw_writer_add_metadata(w, key, value, size);
+    }
+    for (size_t i = 0; i < msw_reader_count(r) && !status; i++)
+        status = copy_entry(w, r, i);
+    return status;
+}
+
 static msw_status load_entry(msw_reader *r, size_t i)
 {
     msw_status status;

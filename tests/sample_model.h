@@ -12,11 +12,11 @@ typedef struct sample_layer {
     size_t shape[4];
     uint32_t rank, weights, reduction, block_rows, block_columns, groups;
     uint32_t permuted;   /* 1: rows, 2: columns */
-    double prune, unify; /* plan NULL-like: rank 1 or weights UINT32_MAX: plain */
+    double prune, unify;
     uint32_t magnitudes, free_weights;
 } sample_layer;
 
-#define SAMPLE_PLAIN UINT32_MAX /* as weights */
+#define SAMPLE_PLAIN UINT32_MAX /* as weights: a plain tensor */
 
 extern const sample_layer sample_layers[];
 extern const size_t sample_layer_count;
@@ -35,6 +35,9 @@ msw_status sample_add_all(msw_writer *w, msw_context *ctx);
 uint8_t *sample_file(size_t *size, msw_context *ctx);
 /* Only the first @p layers layers, and no metadata. */
 uint8_t *sample_small_file(size_t *size, msw_context *ctx, size_t layers);
+
+/* Add everything that a reader has: the same file once more. */
+msw_status sample_copy(msw_writer *w, msw_reader *r);
 
 /* Load every entry and all metadata: the first failure, or MSW_OK. */
 msw_status sample_load_all(msw_reader *r);

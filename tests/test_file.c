@@ -200,34 +200,7 @@ static void test_rewrite(void **state)
     msw_writer *w = new_writer();
 
     (void)state;
-    for (size_t i = 0; i < msw_reader_metadata_count(r); i++) {
-        const char *key = msw_reader_metadata_key(r, i);
-        const void *value;
-        size_t value_size;
-        assert_int_equal(msw_reader_get_metadata(&value, &value_size, r, key), MSW_OK);
-        assert_int_equal(msw_writer_add_metadata(w, key, value, value_size), MSW_OK);
-    }
-    for (size_t i = 0; i < msw_reader_count(r); i++) {
-        msw_store_options o;
-        msw_entry e;
-
-        msw_entry_init(&e);
-        msw_store_options_init(&o);
-        assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
-        o.magnitudes = e.magnitudes;
-        o.free_weights = e.free_weights;
-        if (e.kind == MSW_ENTRY_UNIFIED) {
-            msw_unified *u;
-            assert_int_equal(msw_reader_unified(&u, r, e.name), MSW_OK);
-            assert_int_equal(msw_writer_add_unified(w, e.name, u, &o), MSW_OK);
-            msw_unified_free(u);
-        } else {
-            msw_tensor *t;
-            assert_int_equal(msw_reader_tensor(&t, r, e.name), MSW_OK);
-            assert_int_equal(msw_writer_add_tensor(w, e.name, t, &o), MSW_OK);
-            msw_tensor_free(t);
-        }
-    }
+    assert_int_equal(sample_copy(w, r), MSW_OK);
     msw_reader_free(r);
     again = written(w, &again_size);
     assert_int_equal(again_size, size);

@@ -39,20 +39,19 @@ static inline void msw__store64(uint8_t *p, uint64_t value)
     msw__store32(p + 4, (uint32_t)(value >> 32));
 }
 
-static inline uint32_t msw__float_bits(float value)
+/* A float's bits, by pointer: where floats pass through wider registers, loading a
+ * signalling NaN as a value would change it. */
+static inline uint32_t msw__float_bits(const float *value)
 {
     uint32_t bits;
 
-    memcpy(&bits, &value, sizeof bits);
+    memcpy(&bits, value, sizeof bits);
     return bits;
 }
 
-static inline float msw__bits_float(uint32_t bits)
+static inline void msw__float_set(float *value, uint32_t bits)
 {
-    float value;
-
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    memcpy(value, &bits, sizeof bits);
 }
 
 #endif /* MSW_LIB_BYTES_H */

@@ -17,7 +17,7 @@ static uint32_t shift_round(uint32_t value, uint32_t shift)
 
 uint16_t msw__f16_from(float value)
 {
-    const uint32_t bits = msw__float_bits(value);
+    const uint32_t bits = msw__float_bits(&value);
     const uint32_t magnitude = bits & 0x7fffffffu, exponent = magnitude >> 23;
     const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     uint32_t half;
@@ -39,12 +39,16 @@ float msw__f16_to(uint16_t half)
 {
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
     const uint32_t magnitude = half & 0x7fffu;
+    float value;
 
-    if (magnitude >= 0x7c00u)
-        return msw__bits_float(sign | f32_infinity | (magnitude & 0x3ffu) << MANTISSA_LOSS);
     if (magnitude < 0x400u) { /* zero or subnormal: a multiple of 2^-24 */
-        const float value = (float)magnitude * 0x1p-24f;
-        return msw__bits_float(sign | msw__float_bits(value));
+        value = (float)magnitude * 0x1p-24f;
+        msw__float_set(&value, sign | msw__float_bits(&value));
+    } else if (magnitude < 0x7c00u) {
+        msw__float_set(&value, sign | ((magnitude << MANTISSA_LOSS) + (112u << 23)));
+    } else {
+        msw__float_set(&value,
+                       sign | f32_infinity | (magnitude & 0x3ffu) << MANTISSA_LOSS);
     }
-    return msw__bits_float(sign | ((magnitude << MANTISSA_LOSS) + (112u << 23)));
+    return value;
 }

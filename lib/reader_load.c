@@ -42,10 +42,13 @@ static msw_status next_bytes(job *j, void *out, size_t size)
 static msw_status next_floats(job *j, float *out, size_t count, uint32_t dtype)
 {
     const size_t width = msw__dtype_bytes(dtype);
-    const uint8_t *from = (const uint8_t *)out + count * (sizeof *out - width);
-    const msw_status status =
-        next_bytes(j, (uint8_t *)out + count * (sizeof *out - width), count * width);
+    msw_status status;
+    uint8_t *from;
 
+    if (count == 0)
+        return MSW_OK;
+    from = (uint8_t *)out + count * (sizeof *out - width);
+    status = next_bytes(j, from, count * width);
     if (status)
         return status;
     if (dtype == MSW_DTYPE_F16)
@@ -53,7 +56,7 @@ static msw_status next_floats(job *j, float *out, size_t count, uint32_t dtype)
             out[i] = msw__f16_to(msw__load16(from + 2 * i));
     else
         for (size_t i = 0; i < count; i++)
-            out[i] = msw__bits_float(msw__load32(from + 4 * i));
+            msw__float_set(&out[i], msw__load32(from + 4 * i));
     return MSW_OK;
 }
 
@@ -103,18 +106,16 @@ static msw_status begin(job *j, msw_reader *r, const char *name, uint32_t kind)
 static msw_status load_permutation(uint32_t **out, job *j, size_t count, uint64_t offset)
 {
     const size_t width = msw__index_bytes(count);
-    const uint8_t *from;
     msw_status status;
     void *memory;
+    uint8_t *from;
 
     status = msw__alloc(&memory, j->reader->ctx, count, sizeof **out);
     *out = memory;
     if (status)
         return pass(j, status);
     from = (uint8_t *)memory + count * (sizeof **out - width);
-    status = msw__reader_read(j->reader, offset,
-                              (uint8_t *)memory + count * (sizeof **out - width),
-                              count * width, j->what);
+    status = msw__reader_read(j->reader, offset, from, count * width, j->what);
     for (size_t i = 0; i < count && !status; i++)
         (*out)[i] = width == 1   ? from[i]
                     : width == 2 ? msw__load16(from + 2 * i)

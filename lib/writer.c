@@ -191,7 +191,7 @@ static msw_status put_f16(uint8_t *out, float value, double weight, loss *l)
 static void put_f32s(uint8_t *out, const float *values, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        msw__store32(out + 4 * i, msw__float_bits(values[i]));
+        msw__store32(out + 4 * i, msw__float_bits(&values[i]));
 }
 
 static msw_status put_f16s(uint8_t *out, const float *values, size_t count, size_t stride,
@@ -400,7 +400,7 @@ static msw_status encode_tensor(msw__item *item, msw_context *ctx, const msw_ten
             status = put_f16s(out, run, length, stride, &l);
         else
             for (size_t i = 0; i < length; i++)
-                msw__store32(out + 4 * i, msw__float_bits(run[i * stride]));
+                msw__store32(out + 4 * i, msw__float_bits(&run[i * stride]));
     }
     finish_loss(&item->info, &l, t->count, item->payload.size);
     return status;

@@ -212,6 +212,8 @@ static msw_status output_put(void *target, const void *data, size_t size)
 {
     output *o = target;
 
+    if (size == 0) /* padding that is not needed */
+        return MSW_OK;
     o->position += size;
     if (size > o->capacity - o->used) {
         const msw_status status = output_flush(o);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _POSIX_C_SOURCE 200809L
+#include "bytes.h"
 #include "faults.h"
 #include "internal.h"
 #include "sample_model.h"
@@ -692,6 +693,98 @@ static void test_overhead(void **state)
     msw_writer_free(w);
 }
 
+/* The example of doc/format.md. */
+static void test_example(void **state)
+{
+    static const struct run {
+        size_t at, size;
+        uint8_t bytes[24];
+    } runs[] = {
+        {0x00, 16, {0x89, 'M', 'S', 'W', '\r', '\n', 0x1a, '\n', 1}},
+        {0x10, 16, {64, 0, 0, 0, 2, 0, 0, 0, 0x08, 1}},
+        {0x20, 4, {0x8a, 0xa6, 0x10, 0xe6}},
+        {0x3c, 4, {0x56, 0x41, 0xf8, 0x19}},
+        {0x40, 16, {1, 0, 0, 0, 1, 0, 0, 0, 0xc0}},
+        {0x50, 24, {0x16, 0, 0, 0, 0, 0, 0, 0, 0x16, 0, 0, 0, 0, 0, 0, 0, 0x86, 0x06, 0, 0x3b}},
+        {0x68, 16, {5, 0, 0, 0, 1, 0, 0, 0, 0, 1}},
+        {0x78, 24, {8, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0xc9, 0xf2, 0x36, 0xaa}},
+        {0xc0, 22, {1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 'b', 0}},
+        {0x100, 8, {0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0}},
+    };
+    static const size_t shape[1] = {2};
+    float values[2] = {1, -2};
+    uint8_t expected[264] = {0}, *data;
+    msw_writer *w = new_writer();
+    msw_tensor *t;
+    size_t size;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
+        memcpy(expected + runs[i].at, runs[i].bytes, runs[i].size);
+    assert_int_equal(msw_tensor_borrow(&t, ctx, values, shape, NULL, 1), MSW_OK);
+    assert_int_equal(msw_writer_add_tensor(w, "b", t, NULL), MSW_OK);
+    msw_tensor_free(t);
+    data = written(w, &size);
+    assert_int_equal(size, sizeof expected);
+    assert_memory_equal(data, expected, size);
+    msw_writer_free(w);
+    free(data);
+}
+
+static uint8_t *golden(const char *name, size_t *size)
+{
+    uint8_t *data = malloc(1 << 16);
+    char path[512];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", MSW_GOLDEN, name);
+    f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_non_null(data);
+    *size = fread(data, 1, 1 << 16, f);
+    fclose(f);
+    return data;
+}
+
+/* A file that an earlier version wrote still loads, and the same model still gives the
+ * same bytes. */
+static void test_golden(void **state)
+{
+    size_t size, dense_size, at = 0, again_size;
+    uint8_t *data = golden("ok-1.msw", &size), *dense = golden("ok-1.dense", &dense_size);
+    uint8_t *again = sample_file(&again_size, ctx);
+    msw_reader *r = open_bytes(data, size);
+
+    (void)state;
+    check_all(r);
+    for (size_t i = 0; i < msw_reader_count(r); i++) {
+        msw_unified *u = NULL;
+        msw_tensor *t;
+        msw_entry e;
+
+        msw_entry_init(&e);
+        assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
+        if (e.kind == MSW_ENTRY_UNIFIED) {
+            assert_int_equal(msw_reader_unified(&u, r, e.name), MSW_OK);
+            assert_int_equal(msw_tensor_new(&t, ctx, e.shape, e.rank), MSW_OK);
+            assert_int_equal(msw_unified_to_dense(t, u), MSW_OK);
+        } else {
+            assert_int_equal(msw_reader_tensor(&t, r, e.name), MSW_OK);
+        }
+        for (size_t k = 0; k < t->count; k++, at += 4)
+            assert_int_equal(msw__float_bits(&t->data[k]), msw__load32(dense + at));
+        msw_tensor_free(t);
+        msw_unified_free(u);
+    }
+    assert_int_equal(at, dense_size);
+    assert_int_equal(again_size, size);
+    assert_memory_equal(again, data, size);
+    msw_reader_free(r);
+    free(again);
+    free(dense);
+    free(data);
+}
+
 /* A stream of more than one section; 17,000,000 values take 68 MB. */
 static void test_two_sections(void **state)
 {
@@ -758,7 +851,8 @@ int main(void)
         TEST(test_f16_refuses),      TEST(test_f32_keeps_every_bit),
         TEST(test_kinds),            TEST(test_arguments),
         TEST(test_release),          TEST(test_save_and_open),
-        TEST(test_overhead),         TEST(test_two_sections),
+        TEST(test_overhead),         TEST(test_example),
+        TEST(test_golden),           TEST(test_two_sections),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

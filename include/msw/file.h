@@ -6,8 +6,8 @@
  * Little-endian on every machine, versioned, every byte covered by a CRC-32C or
  * checked; doc/format.md has it byte for byte. A checksum is no authentication.
  *
- * Names and keys are UTF-8 texts of 1 to 1023 bytes, unique among the tensors or
- * among the keys. They are never used as paths.
+ * Names and keys are UTF-8 texts of 1 to 1023 bytes without control characters,
+ * unique among the tensors or among the keys. They are never used as paths.
  *
  * A writer collects; nothing is written before msw_writer_save() or one of its
  * siblings. The same contents give the same bytes, always. A reader checks header

@@ -72,16 +72,50 @@ uint8_t *container_build(size_t *size, const container_section *sections, size_t
     return data;
 }
 
-void container_repair(uint8_t *data, size_t size)
+/* Entries of the section table that lie within size, 0 when not even the header does. */
+static size_t entries(const uint8_t *data, size_t size)
 {
-    const size_t room = size < CONTAINER_HEADER ? 0 : size - CONTAINER_HEADER;
-    size_t count;
+    size_t count, room;
+
+    if (size < CONTAINER_HEADER)
+        return 0;
+    count = msw__load32(data + 20);
+    room = (size - CONTAINER_HEADER) / CONTAINER_ENTRY;
+    return count < room ? count : room;
+}
+
+void container_relayout(uint8_t *data, size_t size)
+{
+    const size_t count = entries(data, size);
+    size_t end = CONTAINER_HEADER + count * CONTAINER_ENTRY;
 
     if (size < CONTAINER_HEADER)
         return;
-    count = msw__load32(data + 20);
-    if (count > room / CONTAINER_ENTRY)
-        count = room / CONTAINER_ENTRY;
+    msw__store32(data + 20, (uint32_t)count);
+    msw__store64(data + 24, size);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *entry = data + CONTAINER_HEADER + i * CONTAINER_ENTRY;
+        const size_t from = aligned(end);
+        uint64_t length = msw__load64(entry + 16);
+
+        if (from >= size)
+            return;
+        memset(data + end, 0, from - end);
+        if (length > size - from || i + 1 == count)
+            length = size - from;
+        msw__store64(entry + 8, from);
+        msw__store64(entry + 16, length);
+        msw__store64(entry + 24, length);
+        end = from + (size_t)length;
+    }
+}
+
+void container_repair(uint8_t *data, size_t size)
+{
+    const size_t count = entries(data, size);
+
+    if (size < CONTAINER_HEADER)
+        return;
     for (size_t i = 0; i < count; i++) {
         uint8_t *entry = data + CONTAINER_HEADER + i * CONTAINER_ENTRY;
         const uint64_t offset = msw__load64(entry + 8), length = msw__load64(entry + 16);

@@ -23,6 +23,8 @@ container_section container_find(uint8_t *data, size_t size, uint32_t type);
  * result is from malloc(), NULL when there is no memory. */
 uint8_t *container_build(size_t *size, const container_section *sections, size_t count);
 
+/* Bring offsets, padding and lengths in order, so that the sections fill size. */
+void container_relayout(uint8_t *data, size_t size);
 /* Make the checksums fit again, whatever else is wrong: never reads beyond size. */
 void container_repair(uint8_t *data, size_t size);
 

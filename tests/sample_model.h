@@ -14,6 +14,7 @@ typedef struct sample_layer {
     uint32_t permuted;   /* 1: rows, 2: columns */
     double prune, unify;
     uint32_t magnitudes, free_weights;
+    uint32_t seed;       /* of the values */
 } sample_layer;
 
 #define SAMPLE_PLAIN UINT32_MAX /* as weights: a plain tensor */

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# Build the fuzz targets with clang and run each for so many seconds (60).
+#
+#   tests/fuzz/run.sh [SECONDS [TARGET...]]
+#
+# What is found goes on in build/fuzz/TARGET and is used by the next run; a crashing input
+# is left in build/fuzz/. The exit status is 0 when there is none.
+set -eu
+cd "$(dirname "$0")/../.."
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- container container_repaired roundtrip
+build=build/fuzz
+
+if [ ! -f "$build/build.ninja" ]; then
+    CC=clang meson setup "$build" -Dfuzz=true -Dtests=enabled -Dexamples=disabled \
+        -Dopenmp=disabled -Dblas=none -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dc_args=-fno-sanitize-recover=undefined
+fi
+status=0
+for target; do
+    ninja -C "$build" "tests/fuzz/fuzz_$target"
+    mkdir -p "$build/$target"
+    "$build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=4096 -timeout=5 \
+        -rss_limit_mb=1024 -artifact_prefix="$build/crash-$target-" -print_final_stats=1 \
+        "$build/$target" "tests/fuzz/corpus/${target%_repaired}" || status=1
+done
+exit $status

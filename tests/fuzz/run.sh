@@ -18,6 +18,8 @@ if [ ! -f "$build/build.ninja" ]; then
         -Dopenmp=disabled -Dblas=none -Db_sanitize=address,undefined -Db_lundef=false \
         -Dc_args=-fno-sanitize-recover=undefined
 fi
+# Freed memory is kept from reuse for a while only: the runs are short.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-quarantine_size_mb=16}"
 status=0
 for target; do
     ninja -C "$build" "tests/fuzz/fuzz_$target"

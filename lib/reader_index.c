@@ -92,12 +92,11 @@ static msw_status check_section(msw_reader *r, size_t i, uint64_t end)
 static msw_status check_sections(msw_reader *r)
 {
     uint64_t end = MSW__HEADER_BYTES + (uint64_t)r->section_count * MSW__SECTION_BYTES;
-    msw_status status = MSW_OK;
 
-    for (size_t i = 0; i < r->section_count && !status; i++) {
+    for (size_t i = 0; i < r->section_count; i++) {
         const msw__section *s = &r->sections[i];
+        msw_status status = check_section(r, i, end);
 
-        status = check_section(r, i, end);
         if (!status)
             status = check_zero(r, end, s->offset);
         if (status)
@@ -108,14 +107,27 @@ static msw_status check_sections(msw_reader *r)
             if (stream->length == 0)
                 stream->offset = s->offset;
             stream->length += s->length;
-        } else {
-            const msw__span span = {s->offset, s->length};
-            status = msw__reader_check(r, span, "skipped section");
         }
     }
-    if (!status && end != r->source.length)
-        status = msw__reader_fail(r, MSW_E_FORMAT, "%llu bytes behind the last section",
-                                  (unsigned long long)(r->source.length - end));
+    if (end != r->source.length)
+        return msw__reader_fail(r, MSW_E_FORMAT, "%llu bytes behind the last section",
+                                (unsigned long long)(r->source.length - end));
+    return MSW_OK;
+}
+
+/* What this version does not know is at least undamaged. Only once all sections are
+ * known to lie where they must. */
+static msw_status check_skipped(msw_reader *r)
+{
+    msw_status status = MSW_OK;
+
+    for (size_t i = 0; i < r->section_count && !status; i++) {
+        const msw__section *s = &r->sections[i];
+        const msw__span span = {s->offset, s->length};
+
+        if (s->type > MSW__SECTION_WRITTEN)
+            status = msw__reader_check(r, span, "skipped section");
+    }
     return status;
 }
 
@@ -157,7 +169,9 @@ msw_status msw__reader_load_table(msw_reader *r)
     if (!status)
         status = decode_table(r, table, &h);
     msw__free(r->ctx, table, bytes, 1);
-    return status ? status : check_sections(r);
+    if (!status)
+        status = check_sections(r);
+    return status ? status : check_skipped(r);
 }
 
 /* A whole stream, checked; its size 0 when there is none. */

@@ -284,6 +284,33 @@ static void test_unknown_sections(void **state)
     damaged = whole;
 }
 
+/* The checksum of a skipped section is not looked for on the word of what follows it. */
+static void test_unknown_before_wild(void **state)
+{
+    container_section sections[CONTAINER_MOST];
+    const size_t count = container_sections(sections, file, size);
+    uint8_t more[100] = {0}, *whole = damaged;
+    const container_section unknown = {20, 0, more, sizeof more};
+
+    (void)state;
+    for (size_t i = 0; i < 8; i++)
+        sections[count + i] = unknown;
+    for (size_t wild = 0; wild < 8; wild++)
+        for (size_t k = 0; k < ABUSES; k++) {
+            size_t length;
+            uint8_t *entry;
+
+            damaged = container_build(&length, sections, count + 8);
+            assert_non_null(damaged);
+            entry = damaged + CONTAINER_HEADER + (count + wild) * CONTAINER_ENTRY;
+            put(entry + 8, abuse[k], 8); /* offset */
+            container_repair(damaged, length);
+            assert_int_equal(load(length), MSW_E_FORMAT);
+            free(damaged);
+        }
+    damaged = whole;
+}
+
 static void expect_sections(const container_section *sections, size_t count,
                             msw_status wanted)
 {
@@ -676,6 +703,7 @@ int main(void)
         TEST(test_abuse_of_fields),
         TEST(test_versions),
         TEST(test_unknown_sections),
+        TEST(test_unknown_before_wild),
         TEST(test_rearranged_sections),
         TEST(test_records),
         TEST(test_names_twice),

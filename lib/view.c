@@ -37,6 +37,21 @@ static size_t uniform_stride(const size_t *columns, size_t count)
     return stride;
 }
 
+void msw__view_fill(msw__view *out, const msw_plan *plan, const msw_tensor *t,
+                    size_t *columns)
+{
+    out->ctx = plan->ctx;
+    out->data = t->data;
+    out->row_stride = t->stride[plan->weights == MSW_WEIGHTS_IO ? 1 : 0];
+    out->row_permutation = plan->row_permutation;
+    out->columns = columns;
+    out->column_count = plan->columns;
+    for (size_t c = 0; c < plan->columns; c++)
+        out->columns[c] = column_offset(
+            plan, t, plan->column_permutation ? plan->column_permutation[c] : c);
+    out->column_stride = uniform_stride(out->columns, plan->columns);
+}
+
 msw_status msw__view_new(msw__view *out, const msw_plan *plan, const msw_tensor *t)
 {
     msw_status status;
@@ -45,19 +60,9 @@ msw_status msw__view_new(msw__view *out, const msw_plan *plan, const msw_tensor 
     if (!msw__plan_fits(plan, t))
         return MSW_E_INVAL;
     status = msw__alloc(&memory, plan->ctx, plan->columns, sizeof(size_t));
-    if (status)
-        return status;
-    out->ctx = plan->ctx;
-    out->data = t->data;
-    out->row_stride = t->stride[plan->weights == MSW_WEIGHTS_IO ? 1 : 0];
-    out->row_permutation = plan->row_permutation;
-    out->columns = memory;
-    out->column_count = plan->columns;
-    for (size_t c = 0; c < plan->columns; c++)
-        out->columns[c] = column_offset(
-            plan, t, plan->column_permutation ? plan->column_permutation[c] : c);
-    out->column_stride = uniform_stride(out->columns, plan->columns);
-    return MSW_OK;
+    if (!status)
+        msw__view_fill(out, plan, t, memory);
+    return status;
 }
 
 void msw__view_free(msw__view *view)

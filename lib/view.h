@@ -23,6 +23,10 @@ typedef struct msw__view {
 msw_status msw__view_new(msw__view *out, const msw_plan *plan,
                          const msw_tensor *t) MSW_NODISCARD;
 void msw__view_free(msw__view *view);
+/* The same of a tensor that fits, in memory of the caller's for one size_t per column of
+ * the plan: nothing to fail, nothing to free. */
+void msw__view_fill(msw__view *out, const msw_plan *plan, const msw_tensor *t,
+                    size_t *columns);
 
 static inline size_t msw__view_row(const msw__view *v, size_t row)
 {

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The solver, as its own files see it: admm.c (the object), penalty.c, admm_update.c
+ * (Z and U step), schedule.c, retrain.c, optimiser.c, admm_run.c. */
+#ifndef MSW_LIB_ADMM_H
+#define MSW_LIB_ADMM_H
+
+#include "internal.h"
+#include "project.h"
+#include "view.h"
+
+enum { MSW__SLOTS = 2 }; /* of the built-in optimiser, at most */
+
+typedef struct msw__layer {
+    char *name;
+    msw_tensor *weights;    /* the host's */
+    msw_plan *plan;         /* NULL: an unconstrained parameter */
+    msw_tensor *importance; /* h, mean 1, dense; NULL: plain */
+    double prune, unify;    /* wanted shares of blocks */
+    uint32_t exclude;
+    double rho;
+    double primal, dual;    /* relative, of the last update */
+
+    /* ADMM phase, from the first penalty or update on. Z is kept compactly and U only
+     * in D = Z - U: U = Z - D, and in FREE blocks U = 0, hence Z = D there. */
+    msw_tensor *d;          /* dense, in the order of the dimensions */
+    uint8_t *classes;       /* one per block */
+    float *magnitudes;      /* one per block, used by UNIFIED ones */
+    uint8_t *signs;         /* one bit per weight, set: negative; see msw__sign_bit() */
+    float bound;            /* no |Z| or |D| is larger */
+
+    msw_unified *frozen;    /* classes and signs, FROZEN phase */
+
+    /* Made by msw_admm_run(); dense. */
+    msw_tensor *gradient, *rollback;
+    msw_tensor *slots[MSW__SLOTS];
+} msw__layer;
+
+/* Sums over the weights of one task. */
+typedef struct msw__admm_sums {
+    double weights, primal, dual; /* squared norms: W, W - Z', Z' - Z */
+    float bound;                  /* largest |D'| and |Z'| */
+} msw__admm_sums;
+
+/* Lives during an update; hangs on the solver, not on the stack, so that nothing is
+ * lost when a hook of the context never returns. Sizes are those of the largest
+ * layer. */
+typedef struct msw__admm_scratch {
+    msw__candidate *candidates;
+    uint8_t *classes;
+    size_t *columns[2]; /* of the views of weights and D */
+    msw__admm_sums *sums;
+    size_t blocks, column_count, sum_count;
+} msw__admm_scratch;
+
+enum msw__admm_state {
+    MSW__IDLE,
+    MSW__BUSY,    /* inside a call: nothing but msw_admm_stop() */
+    MSW__PROGRESS /* inside the progress callback: setters and getters too */
+};
+
+/* Address of the caller's stack frame. Stacks grow down: what runs inside a callback has
+ * a lower one than what called it, but not what goes on after a longjmp() out of it. */
+#ifdef __GNUC__
+#define MSW__FRAME() ((uintptr_t)__builtin_frame_address(0))
+#else
+#define MSW__FRAME() ((uintptr_t)0) /* unknown */
+#endif
+
+struct msw_admm {
+    msw_context *ctx;
+    msw_admm_options options; /* defaults filled in */
+    msw__layer *layers;
+    uint32_t layer_count, layer_room;
+    msw_phase phase;
+    bool begun;               /* the first Z exists, or the solver is frozen: no
+                                 more layers */
+    uint32_t updates;
+    enum msw__admm_state state;
+    uintptr_t callback_frame; /* MSW__FRAME() of what called the host's callback; 0: none
+                                 is running */
+    msw__admm_scratch scratch;
+    uint8_t *done;            /* one per task: it has run */
+    size_t done_count;
+
+    /* msw_admm_run() */
+    atomic_int stop;
+    msw_stop_reason stop_reason;
+    int host_code;
+    double loss_sum;          /* of the mini-batches since the last round, */
+    size_t since;             /* and their number */
+    double first_loss;        /* mean loss of the first round; NaN: none yet */
+    uint64_t steps;           /* of the built-in optimiser, for Adam */
+    float **gradient_data;    /* one per layer, for the callbacks */
+    float **weight_data;
+
+    bool explained;           /* this call has set its error text */
+    char error[192];
+};
+
+/* admm.c */
+
+/* Begin and end a call that changes the solver. MSW_E_STATE from inside a callback. */
+msw_status msw__admm_enter(msw_admm *admm) MSW_NODISCARD;
+msw_status msw__admm_leave(msw_admm *admm, msw_status status) MSW_NODISCARD;
+/* Text for msw_admm_error(); returns @p status. */
+#ifdef __GNUC__
+__attribute__((format(printf, 3, 4)))
+#endif
+msw_status msw__admm_fail(msw_admm *admm, msw_status status, const char *format, ...);
+/* MSW_E_RANGE with a text when there is no such layer. */
+msw_status msw__admm_layer(msw__layer **out, msw_admm *admm, uint32_t layer) MSW_NODISCARD;
+
+/* Memory for the two functions below: call it once the layers are complete. */
+msw_status msw__admm_reserve_tasks(msw_admm *admm) MSW_NODISCARD;
+/* Tasks, each exactly once even when the host's parallel_for fails or leaves some out.
+ * msw__admm_try_tasks(): MSW_E_HOST then. msw__admm_all_tasks() runs what is missing on
+ * the caller's thread: for work that has begun to change things and has to be ended. */
+msw_status msw__admm_try_tasks(msw_admm *admm, size_t count,
+                               void (*task)(size_t index, void *arg),
+                               void *arg) MSW_NODISCARD;
+void msw__admm_all_tasks(msw_admm *admm, size_t count,
+                         void (*task)(size_t index, void *arg), void *arg);
+
+/* Elements that one task of element-wise work takes. */
+enum { MSW__TASK_ELEMENTS = 1 << 15 };
+static inline size_t msw__element_tasks(size_t count)
+{
+    return count / MSW__TASK_ELEMENTS + (count % MSW__TASK_ELEMENTS != 0);
+}
+
+/* admm_state.c */
+
+/* All blocks FREE: U = 0 whatever D holds. Half-made on failure. */
+msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
+void msw__layer_free_state(msw_admm *admm, msw__layer *layer);
+uint64_t msw__layer_state_bytes(const msw__layer *layer);
+/* Scratch of an update, or with all false only what msw__admm_rescale() needs. */
+msw_status msw__admm_open_scratch(msw_admm *admm, bool all) MSW_NODISCARD;
+void msw__admm_close_scratch(msw_admm *admm);
+uint64_t msw__admm_scratch_bytes(const msw_admm *admm);
+/* MSW_E_NUMERIC naming the layer when |x| <= limit does not hold for all of @p t. */
+msw_status msw__admm_check(msw_admm *admm, const msw__layer *layer, const msw_tensor *t,
+                           float limit, const char *what) MSW_NODISCARD;
+
+/* admm_update.c */
+
+/* Make the first Z if there is none yet. All layers or none. */
+msw_status msw__admm_begin(msw_admm *admm) MSW_NODISCARD;
+/* Z and U step of all layers and one step of the schedules, or nothing. */
+msw_status msw__admm_step_z(msw_admm *admm) MSW_NODISCARD;
+/* Whether no element of a layer overflows when its U grows by up to @p ratio. */
+bool msw__admm_can_rescale(const msw__layer *layer, double ratio);
+/* U *= ratio * h_old / h_new in one layer that has begun; h NULL: 1. Needs scratch. */
+void msw__admm_rescale(msw_admm *admm, msw__layer *layer, double ratio,
+                       const msw_tensor *h_old, const msw_tensor *h_new);
+/* Tasks of an update of a layer. */
+size_t msw__update_tasks(const msw_plan *plan);
+
+/* Row r of block row i starts at this bit of layer->signs. Block rows start on a byte,
+ * so that tasks share none. */
+static inline size_t msw__sign_panel(const msw_plan *p)
+{
+    return (p->block_rows * p->columns + 7) / 8;
+}
+static inline size_t msw__sign_bit(const msw_plan *p, size_t i, size_t r)
+{
+    return i * msw__sign_panel(p) * 8 + r * p->columns;
+}
+
+/* schedule.c */
+
+/* rho after the update that ends with @p updates done. */
+double msw__next_rho(const msw_admm_options *o, double rho, uint32_t updates);
+/* Share of the wanted ratios that the update after @p updates works with, 0 to 1. */
+double msw__ramp(const msw_admm_options *o, uint32_t updates);
+
+/* penalty.c */
+
+/* grad += scale rho h (W - D) in all elements. */
+msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tensor *grad,
+                              double scale) MSW_NODISCARD;
+
+/* retrain.c */
+
+/* Restore the structure of a frozen layer. */
+msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
+
+/* admm_run.c */
+
+/* Begin to count mini-batches and losses anew, and keep a copy of the weights when the
+ * host wants rollback: after an update. */
+void msw__admm_end_round(msw_admm *admm);
+/* The same, and forget what the guard compares with. */
+void msw__admm_restart_rounds(msw_admm *admm);
+
+#endif /* MSW_LIB_ADMM_H */

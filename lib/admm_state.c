@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Memory of the ADMM phase, and the check of tensors. */
+#include "admm.h"
+#include "elements.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LANES = 8 }; /* fixed counts of inner loops, for compilers to vectorise */
+
+/* Scratch */
+
+static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
+{
+    memset(s, 0, sizeof *s);
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw_plan *p = admm->layers[i].plan;
+
+        if (!p)
+            continue;
+        s->blocks = s->blocks > p->block_count ? s->blocks : p->block_count;
+        s->column_count = s->column_count > p->columns ? s->column_count : p->columns;
+        s->sum_count = s->sum_count > msw__update_tasks(p) ? s->sum_count : msw__update_tasks(p);
+    }
+}
+
+void msw__admm_close_scratch(msw_admm *admm)
+{
+    msw__admm_scratch *s = &admm->scratch;
+
+    msw__free(admm->ctx, s->candidates, s->blocks, sizeof *s->candidates);
+    msw__free(admm->ctx, s->classes, s->blocks, 1);
+    for (size_t i = 0; i < 2; i++)
+        msw__free(admm->ctx, s->columns[i], s->column_count, sizeof *s->columns[i]);
+    msw__free(admm->ctx, s->sums, s->sum_count, sizeof *s->sums);
+    memset(s, 0, sizeof *s);
+}
+
+msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
+{
+    msw__admm_scratch *s = &admm->scratch;
+    msw_status status = MSW_OK;
+    void *memory;
+
+    largest_sizes(admm, s);
+    for (size_t i = 0; i < 2 && !status; i++) {
+        status = msw__alloc(&memory, admm->ctx, s->column_count, sizeof *s->columns[i]);
+        s->columns[i] = memory;
+    }
+    if (!status) {
+        status = msw__alloc(&memory, admm->ctx, s->sum_count, sizeof *s->sums);
+        s->sums = memory;
+    }
+    if (!status && all) {
+        status = msw__alloc(&memory, admm->ctx, s->blocks, sizeof *s->candidates);
+        s->candidates = memory;
+    }
+    if (!status && all) {
+        status = msw__alloc(&memory, admm->ctx, s->blocks, 1);
+        s->classes = memory;
+    }
+    if (status)
+        msw__admm_close_scratch(admm);
+    return status;
+}
+
+uint64_t msw__admm_scratch_bytes(const msw_admm *admm)
+{
+    msw__admm_scratch s;
+
+    largest_sizes(admm, &s);
+    return (uint64_t)s.blocks * (sizeof *s.candidates + 1) +
+           (uint64_t)s.column_count * 2 * sizeof *s.columns[0] +
+           (uint64_t)s.sum_count * sizeof *s.sums;
+}
+
+/* State */
+
+static size_t sign_bytes(const msw_plan *p)
+{
+    return p->block_row_count * msw__sign_panel(p);
+}
+
+void msw__layer_free_state(msw_admm *admm, msw__layer *l)
+{
+    msw_tensor_free(l->d);
+    l->d = NULL;
+    if (!l->plan)
+        return;
+    msw__free(admm->ctx, l->classes, l->plan->block_count, 1);
+    msw__free(admm->ctx, l->magnitudes, l->plan->block_count, sizeof *l->magnitudes);
+    msw__free(admm->ctx, l->signs, sign_bytes(l->plan), 1);
+    l->classes = NULL;
+    l->magnitudes = NULL;
+    l->signs = NULL;
+}
+
+uint64_t msw__layer_state_bytes(const msw__layer *l)
+{
+    if (!l->d)
+        return 0;
+    return sizeof *l->d + (uint64_t)l->d->count * sizeof(float) +
+           (uint64_t)l->plan->block_count * (1 + sizeof *l->magnitudes) +
+           sign_bytes(l->plan);
+}
+
+msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *l)
+{
+    void *memory;
+    msw_status status = msw_tensor_new(&l->d, admm->ctx, l->plan->shape, l->plan->rank);
+
+    if (!status) {
+        status = msw__calloc(&memory, admm->ctx, l->plan->block_count, 1);
+        l->classes = memory;
+    }
+    if (!status) {
+        status = msw__calloc(&memory, admm->ctx, l->plan->block_count,
+                             sizeof *l->magnitudes);
+        l->magnitudes = memory;
+    }
+    if (!status) {
+        status = msw__calloc(&memory, admm->ctx, sign_bytes(l->plan), 1);
+        l->signs = memory;
+    }
+    return status;
+}
+
+/* Checks */
+
+typedef struct check_job {
+    msw__elements elements;
+    float limit;
+    atomic_bool failed;
+} check_job;
+
+static bool within(const float *x, size_t stride, float limit, size_t n)
+{
+    size_t i = 0;
+    uint32_t outside[LANES] = {0};
+
+    for (; stride == 1 && i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            outside[k] |= !(fabsf(x[i + k]) <= limit);
+    for (; i < n; i++)
+        outside[0] |= !(fabsf(x[i * stride]) <= limit);
+    for (size_t k = 1; k < LANES; k++)
+        outside[0] |= outside[k];
+    return !outside[0];
+}
+
+static void check_task(size_t index, void *arg)
+{
+    check_job *j = arg;
+    size_t i = index * MSW__TASK_ELEMENTS;
+    const size_t left = j->elements.t->count - i;
+    const size_t end = i + (left < MSW__TASK_ELEMENTS ? left : MSW__TASK_ELEMENTS);
+
+    while (i < end) {
+        size_t n = end - i;
+        const float *x = msw__elements_at(&j->elements, i, &n);
+
+        if (!within(x, j->elements.stride, j->limit, n))
+            atomic_store_explicit(&j->failed, true, memory_order_relaxed);
+        i += n;
+    }
+}
+
+msw_status msw__admm_check(msw_admm *admm, const msw__layer *layer, const msw_tensor *t,
+                           float limit, const char *what)
+{
+    check_job j = {.elements = msw__elements_of(t), .limit = limit};
+    msw_status status;
+
+    atomic_init(&j.failed, false);
+    status = msw__admm_try_tasks(admm, msw__element_tasks(t->count), check_task, &j);
+    if (status)
+        return msw__admm_fail(admm, status, "parallel_for failed");
+    if (atomic_load(&j.failed))
+        return msw__admm_fail(admm, MSW_E_NUMERIC, "%s of \"%s\" not finite or too large",
+                              what, layer->name);
+    return MSW_OK;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Freezing, and what keeps the structure while the host trains on. */
+#include "admm.h"
+#include "optimiser.h"
+
+#include <float.h>
+#include <math.h>
+
+/* Freezing */
+
+static msw_status fit_layer(msw_admm *admm, msw__layer *l)
+{
+    const msw__importance importance = {.h = l->importance, .scale = 1};
+    size_t prune, unify;
+    msw_status status;
+
+    status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
+    if (status)
+        return status;
+    msw__shares_count(&prune, &unify, l->prune, l->unify, l->plan->block_count);
+    return msw__unified_fit(&l->frozen, l->plan, l->weights, &importance, prune, unify);
+}
+
+static msw_status fit_layers(msw_admm *admm)
+{
+    msw_status status = msw__admm_reserve_tasks(admm);
+
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
+        if (admm->layers[i].plan)
+            status = fit_layer(admm, &admm->layers[i]);
+    return status;
+}
+
+static void drop_fits(msw_admm *admm)
+{
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw_unified_free(admm->layers[i].frozen);
+        admm->layers[i].frozen = NULL;
+    }
+}
+
+static msw_status project_layer(msw_admm *admm, msw__layer *l)
+{
+    msw_status status = msw_unified_to_dense(l->weights, l->frozen);
+
+    for (uint32_t k = 0; k < MSW__SLOTS && !status; k++)
+        if (l->slots[k])
+            status = msw_unified_project_slot(l->slots[k], l->frozen,
+                                              msw__slot_kind(&admm->options, k));
+    return status;
+}
+
+static msw_status freeze(msw_admm *admm)
+{
+    msw_status status;
+
+    if (admm->phase != MSW_PHASE_ADMM)
+        return msw__admm_fail(admm, MSW_E_STATE, "frozen already");
+    status = fit_layers(admm);
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
+        if (admm->layers[i].plan)
+            status = project_layer(admm, &admm->layers[i]);
+    if (status) {
+        drop_fits(admm);
+        return status;
+    }
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw__layer *l = &admm->layers[i];
+
+        msw__layer_free_state(admm, l);
+        msw_tensor_free(l->importance);
+        l->importance = NULL;
+    }
+    admm->begun = true;
+    admm->phase = MSW_PHASE_FROZEN;
+    msw__admm_restart_rounds(admm);
+    return MSW_OK;
+}
+
+msw_status msw_admm_freeze(msw_admm *admm)
+{
+    const msw_status status = msw__admm_enter(admm);
+
+    return status ? status : msw__admm_leave(admm, freeze(admm));
+}
+
+/* Masks */
+
+/* *l becomes the layer, with a tensor of its shape and in the FROZEN phase. */
+static msw_status masked_layer(msw__layer **l, msw_admm *admm, uint32_t layer,
+                               const msw_tensor *t, const char *what)
+{
+    const msw_status status = msw__admm_layer(l, admm, layer);
+
+    if (status)
+        return status;
+    if (admm->phase != MSW_PHASE_FROZEN)
+        return msw__admm_fail(admm, MSW_E_STATE, "nothing to mask before freezing");
+    if (!t || !msw__tensor_same_shape(t, (*l)->weights))
+        return msw__admm_fail(admm, MSW_E_INVAL, "%s of \"%s\" has another shape", what,
+                              (*l)->name);
+    return MSW_OK;
+}
+
+msw_status msw_admm_mask_gradient(msw_admm *admm, uint32_t layer, msw_tensor *grad)
+{
+    msw_status status = msw__admm_enter(admm);
+    msw__layer *l;
+
+    if (status)
+        return status;
+    status = masked_layer(&l, admm, layer, grad, "gradient");
+    if (!status && l->frozen)
+        status = msw_unified_project_gradient(grad, l->frozen);
+    return msw__admm_leave(admm, status);
+}
+
+msw_status msw_admm_mask_slot(msw_admm *admm, uint32_t layer, msw_tensor *slot,
+                              msw_slot kind)
+{
+    msw_status status = msw__admm_enter(admm);
+    msw__layer *l;
+
+    if (status)
+        return status;
+    status = masked_layer(&l, admm, layer, slot, "slot");
+    if (!status && kind != MSW_SLOT_LINEAR && kind != MSW_SLOT_SQUARED)
+        status = msw__admm_fail(admm, MSW_E_INVAL, "kind of slot %d", (int)kind);
+    if (!status && l->frozen)
+        status = msw_unified_project_slot(slot, l->frozen, kind);
+    if (status == MSW_E_NUMERIC)
+        msw__admm_fail(admm, status, "slot of \"%s\" is not finite", l->name);
+    return msw__admm_leave(admm, status);
+}
+
+msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *l)
+{
+    const msw_status status =
+        l->frozen ? msw_unified_project(l->weights, l->frozen) : MSW_OK;
+
+    if (status == MSW_E_NUMERIC)
+        return msw__admm_fail(admm, status, "weight of \"%s\" is not finite", l->name);
+    return status;
+}
+
+msw_status msw_admm_mask_weights(msw_admm *admm, uint32_t layer)
+{
+    msw_status status = msw__admm_enter(admm);
+    msw__layer *l = NULL;
+
+    if (status)
+        return status;
+    status = msw__admm_layer(&l, admm, layer);
+    if (!status)
+        status = masked_layer(&l, admm, layer, l->weights, "weights");
+    if (!status)
+        status = msw__layer_mask_weights(admm, l);
+    return msw__admm_leave(admm, status);
+}
+
+msw_status msw_admm_unify(msw_unified **out, const msw_admm *admm, uint32_t layer)
+{
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!admm)
+        return MSW_E_INVAL;
+    if (layer >= admm->layer_count)
+        return MSW_E_RANGE;
+    if (!admm->layers[layer].plan)
+        return MSW_E_INVAL;
+    if (admm->phase != MSW_PHASE_FROZEN || admm->state != MSW__IDLE)
+        return MSW_E_STATE;
+    return msw_unified_refit(out, admm->layers[layer].frozen, admm->layers[layer].weights);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Making and asking; conv_run.c runs. */
+#include "conv.h"
+
+enum {
+    OLDEST_OPTIONS = sizeof(msw_conv_options),
+    OLDEST_INFO = sizeof(msw_gemm_info),
+    /* A tile's im2col matrix should stay in the second-level cache while gemm reads it,
+     * and be wide enough for gemm to share out. Multiples of 64 pixels. */
+    TILE_BYTES = 512 * 1024,
+    MIN_TILE = 128,
+    MAX_TILE = 1024
+};
+
+static size_t or_one(uint32_t value)
+{
+    return value ? value : 1;
+}
+
+static msw_status take_options(msw_conv_options *o, const msw_conv_options *options,
+                               const msw_plan *plan)
+{
+    msw_conv_options_init(o);
+    if (options) {
+        const msw_status status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
+        if (status)
+            return status;
+    }
+    if (o->image > MSW_IMAGE_NHWC || (o->bias && o->bias_count != plan->rows))
+        return MSW_E_INVAL;
+    return MSW_OK; /* the rest is checked by msw_gemm_new() */
+}
+
+/* Fully connected weights are a 1x1 convolution. */
+static void set_window(msw__window *w, const msw_plan *p, const msw_conv_options *o)
+{
+    const bool oihw = p->weights == MSW_WEIGHTS_OIHW;
+    const bool conv = oihw || p->weights == MSW_WEIGHTS_OHWI;
+
+    w->kernel_h = conv ? p->shape[oihw ? 2 : 1] : 1;
+    w->kernel_w = conv ? p->shape[oihw ? 3 : 2] : 1;
+    w->channels = p->columns / (w->kernel_h * w->kernel_w);
+    w->stride_h = or_one(o->stride_h);
+    w->stride_w = or_one(o->stride_w);
+    w->dilation_h = or_one(o->dilation_h);
+    w->dilation_w = or_one(o->dilation_w);
+    w->pad_top = o->pad_top;
+    w->pad_left = o->pad_left;
+    w->channels_fastest = p->reduction == MSW_REDUCTION_CHANNELS;
+}
+
+static size_t tile_of(size_t elements)
+{
+    const size_t pixels = TILE_BYTES / sizeof(float) / elements / 64 * 64;
+
+    return pixels < MIN_TILE ? MIN_TILE : pixels > MAX_TILE ? MAX_TILE : pixels;
+}
+
+static void set_geometry(msw_conv *c, const msw_plan *p, const msw_conv_options *o)
+{
+    const msw__window *w = &c->window;
+
+    set_window(&c->window, p, o);
+    c->groups = p->groups;
+    c->outputs = p->group_rows;
+    c->elements = p->columns;
+    c->image = o->image;
+    c->pad_bottom = o->pad_bottom;
+    c->pad_right = o->pad_right;
+    c->tile = tile_of(c->elements);
+    c->pointwise = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 &&
+                   w->stride_w == 1 && !w->pad_top && !w->pad_left && !c->pad_bottom &&
+                   !c->pad_right;
+}
+
+/* Bytes of a kernel that count against max_bytes. */
+static msw_status bytes_of(uint64_t *out, const msw_gemm *gemm)
+{
+    msw_gemm_info info;
+    msw_status status;
+
+    msw_gemm_info_init(&info);
+    status = msw_gemm_get_info(&info, gemm, 1);
+    *out = info.bytes_packed + info.bytes_dense;
+    return status;
+}
+
+static msw_status make_group(msw_conv *c, const msw_unified *u, size_t group,
+                             const msw_gemm_options *options)
+{
+    msw_unified *slice;
+    msw_status status;
+
+    if (c->groups == 1)
+        return msw_gemm_new(&c->gemms[0], c->ctx, u, options);
+    status = msw__unified_group(&slice, u, group);
+    if (status)
+        return status;
+    status = msw_gemm_new(&c->gemms[group], c->ctx, slice, options);
+    msw_unified_free(slice);
+    return status;
+}
+
+static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
+{
+    msw_gemm_options g;
+    uint64_t used;
+    void *memory;
+    msw_status status = msw__calloc(&memory, c->ctx, c->groups, sizeof(msw_gemm *));
+
+    c->gemms = memory;
+    msw_gemm_options_init(&g);
+    g.expected_n = o->expected_pixels && o->expected_pixels < c->tile ? o->expected_pixels
+                                                                      : c->tile;
+    g.max_bytes = o->max_bytes;
+    g.activation = o->activation;
+    g.fallback = o->fallback;
+    g.tune = o->tune;
+    for (size_t i = 0; i < c->groups && !status; i++) {
+        g.bias = o->bias ? o->bias + i * c->outputs : NULL;
+        g.bias_count = o->bias ? c->outputs : 0;
+        status = make_group(c, u, i, &g);
+        if (status || !o->max_bytes || i + 1 == c->groups)
+            continue;
+        status = bytes_of(&used, c->gemms[i]);
+        if (!status && used >= g.max_bytes)
+            status = MSW_E_LIMIT; /* the other groups need some, too */
+        g.max_bytes -= used;
+    }
+    return status;
+}
+
+msw_status msw_conv_new(msw_conv **out, msw_context *ctx, const msw_unified *u,
+                        const msw_conv_options *options)
+{
+    msw_conv_options o;
+    msw_conv *c;
+    void *memory;
+    msw_status status;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!ctx || !u)
+        return MSW_E_INVAL;
+    status = take_options(&o, options, u->plan);
+    if (!status)
+        status = msw__calloc(&memory, ctx, 1, sizeof *c);
+    if (status)
+        return status;
+    c = memory;
+    atomic_init(&c->refs, 1);
+    c->ctx = msw_context_ref(ctx);
+    set_geometry(c, u->plan, &o);
+    status = make_gemms(c, u, &o);
+    if (status)
+        msw_conv_free(c);
+    else
+        *out = c;
+    return status;
+}
+
+msw_conv *msw_conv_ref(msw_conv *conv)
+{
+    msw__refs_take(&conv->refs);
+    return conv;
+}
+
+void msw_conv_free(msw_conv *conv)
+{
+    msw_context *ctx;
+
+    if (!conv || !msw__refs_drop(&conv->refs))
+        return;
+    ctx = conv->ctx;
+    for (size_t i = 0; conv->gemms && i < conv->groups; i++)
+        msw_gemm_free(conv->gemms[i]);
+    msw__free(ctx, conv->gemms, conv->groups, sizeof *conv->gemms);
+    msw__free(ctx, conv, 1, sizeof *conv);
+    msw_context_free(ctx);
+}
+
+/* One axis: floor((size + pads - dilation (kernel - 1) - 1) / stride) + 1. */
+static msw_status output_size(size_t *out, size_t size, size_t before, size_t after,
+                              size_t kernel, size_t dilation, size_t stride)
+{
+    size_t padded, span;
+
+    if (!msw__size_add(&padded, size, before) || !msw__size_add(&padded, padded, after) ||
+        !msw__size_mul(&span, kernel - 1, dilation) || span >= padded)
+        return MSW_E_RANGE;
+    *out = (padded - span - 1) / stride + 1;
+    return MSW_OK;
+}
+
+msw_status msw_conv_get_output(size_t *out_height, size_t *out_width, const msw_conv *conv,
+                               size_t height, size_t width)
+{
+    const msw__window *w;
+    size_t h, v;
+    msw_status status;
+
+    if (!out_height || !out_width || !conv)
+        return MSW_E_INVAL;
+    w = &conv->window;
+    status = output_size(&h, height, w->pad_top, conv->pad_bottom, w->kernel_h,
+                         w->dilation_h, w->stride_h);
+    if (!status)
+        status = output_size(&v, width, w->pad_left, conv->pad_right, w->kernel_w,
+                             w->dilation_w, w->stride_w);
+    if (status)
+        return status;
+    *out_height = h;
+    *out_width = v;
+    return MSW_OK;
+}

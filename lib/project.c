@@ -433,26 +433,25 @@ void msw__project_classes(uint8_t *classes, msw__candidate *candidates, size_t c
         classes[b] &= LABEL;
 }
 
+/* Shares such as 0.7 and 0.3 need not add up to 1 exactly. Of at most UINT32_MAX blocks
+ * this is not enough to gain one. */
+#define SHARES_TOLERANCE 1e-12
+
 bool msw__shares_valid(double prune, double unify)
 {
-    /* 1 + 1e-12: shares such as 0.7 and 0.3 need not add up to 1 exactly */
-    return prune >= 0 && unify >= 0 && prune + unify <= 1 + 1e-12;
+    return prune >= 0 && unify >= 0 && prune + unify <= 1 + SHARES_TOLERANCE;
 }
 
 static size_t share_count(double share, size_t blocks)
 {
-    const double count = floor(share * (1 + 4 * DBL_EPSILON) * (double)blocks);
-
-    return count < (double)blocks ? (size_t)count : blocks;
+    return (size_t)floor(share * (1 + 4 * DBL_EPSILON) * (double)blocks);
 }
 
 void msw__shares_count(size_t *prune_count, size_t *unify_count, double prune,
                        double unify, size_t blocks)
 {
-    const size_t unified = share_count(unify, blocks);
-
     *prune_count = share_count(prune, blocks);
-    *unify_count = unified < blocks - *prune_count ? unified : blocks - *prune_count;
+    *unify_count = share_count(unify, blocks);
 }
 
 msw_status msw__importance_of(msw__importance *out, const msw_tensor *h)

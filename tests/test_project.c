@@ -311,6 +311,7 @@ static void project_pairs(uint8_t *classes, const float (*roots)[2], size_t coun
 static void test_ties_go_to_lower_numbers(void **state)
 {
     static const float same[6][2] = {{2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}};
+    static const float swapped[4][2] = {{10, 1}, {3, 2}, {10, 1}, {3, 2}};
     static const float zero[5][2] = {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
     uint8_t classes[6];
 
@@ -323,6 +324,9 @@ static void test_ties_go_to_lower_numbers(void **state)
     assert_memory_equal(classes, "\1\1\2\2\2", 6);
     project_pairs(classes, same, 6, 1, 5);
     assert_memory_equal(classes, "\1\2\2\2\2\2", 6);
+    /* two pairs could change places at the same cost: the first comes, the last goes */
+    project_pairs(classes, swapped, 4, 1, 1);
+    assert_memory_equal(classes, "\2\1\0\0", 4);
     project_pairs(classes, zero, 5, 2, 2);
     assert_memory_equal(classes, "\1\1\2\2\0", 5);
     project_pairs(classes, zero, 5, 0, 0);
@@ -392,6 +396,9 @@ static void test_shares(void **state)
     assert_int_equal(prune, UINT32_MAX);
     msw__shares_count(&prune, &unify, 0, 1 + 1e-13, UINT32_MAX);
     assert_int_equal(unify, UINT32_MAX);
+    assert_true(msw__shares_valid(0.5 + 5e-13, 0.5 + 4e-13));
+    msw__shares_count(&prune, &unify, 0.5 + 5e-13, 0.5 + 4e-13, UINT32_MAX - 1);
+    assert_int_equal(prune + unify, UINT32_MAX - 1);
 }
 
 static void test_importance(void **state)

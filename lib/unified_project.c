@@ -87,10 +87,15 @@ static void fill_zero(const msw__cell *cell)
         memset(cell->v + r * cell->ld, 0, cell->columns * sizeof *cell->v);
 }
 
+static void fill_free(const msw__cell *cell, const float *from)
+{
+    for (size_t r = 0; r < cell->rows; r++, from += cell->columns)
+        memcpy(cell->v + r * cell->ld, from, cell->columns * sizeof *from);
+}
+
 static void write_block(const msw__cell *cell, void *unused)
 {
     const msw_unified *u = cell->u;
-    const float *from = u->free_weights + cell->free;
 
     (void)unused;
     if (cell->label == MSW_CLASS_PRUNED)
@@ -98,8 +103,7 @@ static void write_block(const msw__cell *cell, void *unused)
     else if (cell->label == MSW_CLASS_UNIFIED)
         fill_signed(cell, u->signs, u->magnitudes[cell->magnitude]);
     else
-        for (size_t r = 0; r < cell->rows; r++, from += cell->columns)
-            memcpy(cell->v + r * cell->ld, from, cell->columns * sizeof *from);
+        fill_free(cell, u->free_weights + cell->free);
 }
 
 msw_status msw_unified_to_dense(msw_tensor *out, const msw_unified *u)

@@ -67,6 +67,8 @@ static void destroy(world *w)
     msw_unified_free(w->u);
     msw_unified_free(w->made_u);
     msw_gemm_free(w->gemm);
+    msw_conv_free(w->conv);
+    msw_admm_free(w->admm);
     msw_writer_free(w->writer);
     msw_reader_free(w->reader);
     msw_tensor_free(w->tensor);

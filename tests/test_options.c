@@ -148,14 +148,21 @@ static void test_init(void **state)
 
 /* A call that takes, or fills, the struct in room: of `size` bytes by its own word and
  * otherwise as `prepare` left it. */
-typedef msw_status call(void *options);
+typedef msw_status use(void *object);
 
 static msw_context *shared_context;
 static msw_plan *shared_plan;
 static msw_tensor *shared_weights;
 static msw_unified *shared_unified;
+static msw_gemm *shared_gemm;
+static msw_conv *shared_conv;
+static msw_admm *shared_admm;
+static msw_writer *shared_writer;
+static msw_reader *shared_reader;
+static unsigned char image[4096];
+static size_t image_size;
 
-static void check_sizes(call *f, void (*prepare)(void), size_t ours, size_t oldest,
+static void check_sizes(use *f, void (*prepare)(void), size_t ours, size_t oldest,
                         bool output)
 {
     const struct {
@@ -233,6 +240,204 @@ static msw_status call_verify_info(void *out)
     return msw_unified_verify(out, shared_unified, shared_weights);
 }
 
+static msw_status call_gemm(void *o)
+{
+    msw_gemm *gemm;
+    const msw_status status = msw_gemm_new(&gemm, shared_context, shared_unified, o);
+
+    msw_gemm_free(gemm);
+    return status;
+}
+
+static float x[16], y[16];
+
+static void prepare_gemm_call(void)
+{
+    msw_gemm_call *call = (void *)room;
+
+    call->x = x;
+    call->y = y;
+    call->ldx = call->ldy = call->n = 1;
+}
+
+static msw_status call_gemm_run(void *call)
+{
+    return msw_gemm_run(shared_gemm, call);
+}
+
+static msw_status call_gemm_info(void *out)
+{
+    return msw_gemm_get_info(out, shared_gemm, 1);
+}
+
+static msw_status call_conv(void *o)
+{
+    msw_conv *conv;
+    const msw_status status = msw_conv_new(&conv, shared_context, shared_unified, o);
+
+    msw_conv_free(conv);
+    return status;
+}
+
+static void prepare_conv_call(void)
+{
+    msw_conv_call *call = (void *)room;
+
+    call->x = x;
+    call->y = y;
+    call->batch = call->height = call->width = 1;
+}
+
+static msw_status call_conv_run(void *call)
+{
+    return msw_conv_run(shared_conv, call);
+}
+
+static msw_status call_conv_info(void *out)
+{
+    return msw_conv_get_info(out, shared_conv, 1, 1, 1);
+}
+
+static void prepare_batch_norm(void)
+{
+    msw_batch_norm *norm = (void *)room;
+
+    for (size_t i = 0; i < 8; i++)
+        x[i] = 1;
+    norm->channels = 8;
+    norm->mean = y;
+    norm->variance = x;
+}
+
+static msw_status call_batch_norm(void *norm)
+{
+    static float bias[8];
+
+    return msw_conv_fold_batch_norm(shared_weights, bias, MSW_WEIGHTS_OI, norm);
+}
+
+static msw_status call_admm(void *o)
+{
+    msw_admm *admm;
+    const msw_status status = msw_admm_new(&admm, shared_context, o);
+
+    msw_admm_free(admm);
+    return status;
+}
+
+static msw_status call_layer(void *o)
+{
+    msw_admm *admm;
+    msw_status status = msw_admm_new(&admm, shared_context, NULL);
+
+    if (!status)
+        status = msw_admm_add_layer(admm, shared_weights, shared_plan, o);
+    msw_admm_free(admm);
+    return status;
+}
+
+static msw_status call_admm_memory(void *out)
+{
+    return msw_admm_get_memory(out, shared_admm);
+}
+
+static int no_loss(double *loss, float *const *grads, const float *const *weights,
+                   uint32_t layer_count, void *user)
+{
+    (void)grads;
+    (void)weights;
+    (void)layer_count;
+    (void)user;
+    *loss = 0;
+    return 0;
+}
+
+static void prepare_host(void)
+{
+    ((msw_host *)(void *)room)->loss_gradient = no_loss;
+}
+
+static msw_status call_run(void *host)
+{
+    return msw_admm_run(shared_admm, host, 0);
+}
+
+static msw_status call_add_tensor(void *o)
+{
+    msw_writer *writer;
+    msw_status status = msw_writer_new(&writer, shared_context);
+
+    if (!status)
+        status = msw_writer_add_tensor(writer, "t", shared_weights, o);
+    if (!status)
+        status = msw_writer_add_unified(writer, "u", shared_unified, o);
+    msw_writer_free(writer);
+    return status;
+}
+
+static msw_status call_loss(void *out)
+{
+    return msw_writer_get_loss(out, shared_writer, "u");
+}
+
+static int64_t write_all(const void *data, size_t size, void *user)
+{
+    (void)data;
+    (void)user;
+    return (int64_t)size;
+}
+
+static int64_t read_image(uint64_t offset, void *data, size_t size, void *user)
+{
+    (void)user;
+    memcpy(data, image + offset, size);
+    return (int64_t)size;
+}
+
+static uint64_t image_length(void *user)
+{
+    (void)user;
+    return image_size;
+}
+
+static void prepare_io(void)
+{
+    msw_io *io = (void *)room;
+
+    io->write = write_all;
+    io->read_at = read_image;
+    io->length = image_length;
+}
+
+static msw_status call_write(void *io)
+{
+    return msw_writer_write(shared_writer, io);
+}
+
+static msw_status call_open_io(void *io)
+{
+    msw_reader *reader;
+    const msw_status status = msw_reader_open_io(&reader, shared_context, io, NULL);
+
+    msw_reader_free(reader);
+    return status;
+}
+
+static msw_status call_open(void *o)
+{
+    msw_reader *reader;
+    const msw_status status = msw_reader_open_buffer(&reader, shared_context, image,
+                                                     image_size, o);
+
+    msw_reader_free(reader);
+    return status;
+}
+
+static msw_status call_entry(void *out)
+{
+    return msw_reader_get_entry(out, shared_reader, 0);
+}
+
 static void test_structs(void **state)
 {
     (void)state;
@@ -245,18 +450,60 @@ static void test_structs(void **state)
     INPUT(msw_projection_options, call_projection, NULL);
     OUTPUT(msw_unified_info, call_unified_info);
     OUTPUT(msw_verify_info, call_verify_info);
+    INPUT(msw_gemm_options, call_gemm, NULL);
+    INPUT(msw_gemm_call, call_gemm_run, prepare_gemm_call);
+    OUTPUT(msw_gemm_info, call_gemm_info);
+    INPUT(msw_conv_options, call_conv, NULL);
+    INPUT(msw_conv_call, call_conv_run, prepare_conv_call);
+    OUTPUT(msw_gemm_info, call_conv_info);
+    INPUT(msw_batch_norm, call_batch_norm, prepare_batch_norm);
+    INPUT(msw_admm_options, call_admm, NULL);
+    INPUT(msw_layer_options, call_layer, NULL);
+    OUTPUT(msw_admm_memory, call_admm_memory);
+    INPUT(msw_host, call_run, prepare_host);
+    INPUT(msw_store_options, call_add_tensor, NULL);
+    OUTPUT(msw_store_info, call_loss);
+    INPUT(msw_io, call_write, prepare_io);
+    INPUT(msw_io, call_open_io, prepare_io);
+    INPUT(msw_reader_options, call_open, NULL);
+    OUTPUT(msw_entry, call_entry);
 #undef INPUT
 #undef OUTPUT
 }
 
+static void check_reserved(use *f, void (*prepare)(void), size_t size, size_t at)
+{
+    const uint32_t one = 1;
+
+    sized(size);
+    if (prepare)
+        prepare();
+    memcpy(room + at, &one, sizeof one);
+    assert_int_equal(f(room), MSW_E_VERSION);
+}
+
 static void test_reserved(void **state)
 {
-    msw_plan_options plan;
-
     (void)state;
-    msw_plan_options_init(&plan);
-    plan.reserved = 1;
-    assert_int_equal(call_plan(&plan), MSW_E_VERSION);
+#define RESERVED(type, f, prepare) \
+    check_reserved(f, prepare, sizeof(type), offsetof(type, reserved))
+    RESERVED(msw_plan_options, call_plan, NULL);
+    RESERVED(msw_gemm_options, call_gemm, NULL);
+    RESERVED(msw_conv_call, call_conv_run, prepare_conv_call);
+    RESERVED(msw_admm_options, call_admm, NULL);
+    RESERVED(msw_layer_options, call_layer, NULL);
+#undef RESERVED
+}
+
+static int make_file(void)
+{
+    if (msw_writer_new(&shared_writer, shared_context) ||
+        msw_writer_add_unified(shared_writer, "u", shared_unified, NULL))
+        return -1;
+    image_size = (size_t)msw_writer_bytes(shared_writer);
+    return image_size > sizeof image ||
+           msw_writer_write_buffer(shared_writer, image, image_size) ||
+           msw_reader_open_buffer(&shared_reader, shared_context, image, image_size, NULL);
 }
 
 static int make_shared(void **state)
@@ -267,12 +514,21 @@ static int make_shared(void **state)
     return msw_context_new(&shared_context, NULL) ||
            msw_plan_new(&shared_plan, shared_context, shape, 2, NULL) ||
            msw_tensor_new(&shared_weights, shared_context, shape, 2) ||
-           msw_unified_from(&shared_unified, shared_plan, shared_weights, NULL);
+           msw_unified_from(&shared_unified, shared_plan, shared_weights, NULL) ||
+           msw_gemm_new(&shared_gemm, shared_context, shared_unified, NULL) ||
+           msw_conv_new(&shared_conv, shared_context, shared_unified, NULL) ||
+           msw_admm_new(&shared_admm, shared_context, NULL) ||
+           msw_admm_add_layer(shared_admm, shared_weights, shared_plan, NULL) || make_file();
 }
 
 static int free_shared(void **state)
 {
     (void)state;
+    msw_reader_free(shared_reader);
+    msw_writer_free(shared_writer);
+    msw_admm_free(shared_admm);
+    msw_conv_free(shared_conv);
+    msw_gemm_free(shared_gemm);
     msw_unified_free(shared_unified);
     msw_tensor_free(shared_weights);
     msw_plan_free(shared_plan);

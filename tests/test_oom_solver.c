@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The solver when memory fails; see oom.h. */
+#include "oom.h"
+
+/* The solver: two layers, the second unconstrained; loss 1/2 ||W - extra||^2 */
+
+static msw_status add_layers(world *w)
+{
+    static const size_t shape[1] = {ROWS};
+    msw_layer_options o;
+    msw_tensor *bias;
+    msw_status status;
+
+    msw_layer_options_init(&o);
+    o.name = "weights";
+    o.prune = 0.3;
+    o.unify = 0.5;
+    status = msw_admm_add_layer(w->admm, w->weights, w->plan, &o);
+    if (status)
+        return status;
+    status = msw_tensor_borrow(&bias, w->ctx, w->y, shape, NULL, 1);
+    if (!status)
+        status = msw_admm_add_layer(w->admm, bias, NULL, NULL);
+    msw_tensor_free(bias);
+    return status;
+}
+
+static msw_status make_solver(world *w, uint32_t optimiser)
+{
+    msw_admm_options o;
+
+    msw_admm_options_init(&o);
+    o.updates = 4;
+    o.update_every = 2;
+    o.rollback = 1;
+    o.optimiser = optimiser;
+    w->status = msw_admm_new(&w->admm, w->ctx, &o);
+    return oom_made(w, w->admm);
+}
+
+static msw_status new_solver(world *w)
+{
+    return make_solver(w, MSW_OPTIMISER_SGD);
+}
+
+static uint64_t digest_solver(world *w)
+{
+    return msw_admm_layer_count(w->admm) + 1;
+}
+
+/* On failure neither layer or only the first was added: start with those missing. */
+static msw_status add_first_layer(world *w)
+{
+    msw_layer_options o;
+    msw_status status;
+
+    msw_layer_options_init(&o);
+    o.name = "weights";
+    o.prune = 0.3;
+    status = msw_admm_add_layer(w->admm, w->weights, w->plan, &o);
+    if ((msw_admm_layer_count(w->admm) == 1) != !status)
+        w->bad = true;
+    return status;
+}
+
+static msw_status set_up_sgd(world *w)
+{
+    msw_status status = oom_borrow_tensor(w);
+
+    if (!status)
+        status = make_solver(w, MSW_OPTIMISER_SGD);
+    return status ? status : add_layers(w);
+}
+
+static msw_status set_up_adam(world *w)
+{
+    msw_status status = oom_borrow_tensor(w);
+
+    if (!status)
+        status = make_solver(w, MSW_OPTIMISER_ADAM);
+    return status ? status : add_layers(w);
+}
+
+static msw_status set_up_frozen(world *w)
+{
+    msw_status status = set_up_sgd(w);
+
+    if (!status)
+        status = msw_admm_update(w->admm);
+    return status ? status : msw_admm_freeze(w->admm);
+}
+
+static uint64_t digest_w(world *w)
+{
+    return oom_hash(1, w->w, sizeof w->w);
+}
+
+static msw_status add_penalty(world *w)
+{
+    return msw_admm_add_penalty(w->admm, 0, w->tensor, -2);
+}
+
+static msw_status set_up_update(world *w)
+{
+    const msw_status status = set_up_sgd(w);
+
+    return status ? status : msw_admm_update(w->admm);
+}
+
+static msw_status update(world *w)
+{
+    return msw_admm_update(w->admm);
+}
+
+/* Solver state shows in Z. */
+static uint64_t digest_z(world *w)
+{
+    return msw_admm_get_z(w->tensor, w->admm, 0) ? 0 : oom_digest_extra(w);
+}
+
+static msw_status get_z(world *w)
+{
+    return msw_admm_get_z(w->tensor, w->admm, 0);
+}
+
+static msw_status set_importance(world *w)
+{
+    msw_status status;
+
+    for (size_t i = 0; i < COUNT; i++)
+        w->extra[i] = (float)(i % 7);
+    status = msw_admm_set_importance(w->admm, 0, w->tensor);
+    return status;
+}
+
+static uint64_t digest_update(world *w)
+{
+    return update(w) ? 0 : digest_z(w);
+}
+
+static msw_status freeze(world *w)
+{
+    return msw_admm_freeze(w->admm);
+}
+
+static msw_status unify(world *w)
+{
+    w->status = msw_admm_unify(&w->made_u, w->admm, 0);
+    return oom_made(w, w->made_u);
+}
+
+static msw_status mask_gradient(world *w)
+{
+    return msw_admm_mask_gradient(w->admm, 0, w->tensor);
+}
+
+static msw_status mask_weights(world *w)
+{
+    return msw_admm_mask_weights(w->admm, 0);
+}
+
+static int loss_gradient(double *loss, float *const *grads, const float *const *weights,
+                         uint32_t layer_count, void *user)
+{
+    const world *w = user;
+
+    *loss = 0;
+    for (uint32_t l = 0; l < layer_count; l++)
+        for (size_t i = 0; i < (l ? (size_t)ROWS : COUNT); i++) {
+            grads[l][i] = weights[l][i] - w->extra[i];
+            *loss += 0.5 * (double)grads[l][i] * (double)grads[l][i];
+        }
+    return 0;
+}
+
+static msw_status run_solver(world *w)
+{
+    msw_host host;
+
+    msw_host_init(&host);
+    host.user = w;
+    host.loss_gradient = loss_gradient;
+    return msw_admm_run(w->admm, &host, 5);
+}
+
+static const scenario scenarios[] = {
+    {"admm_new", NULL, new_solver, digest_solver},
+    {"admm_add_layer", new_solver, add_first_layer, digest_solver},
+    {"admm_add_penalty", set_up_sgd, add_penalty, oom_digest_extra},
+    {"admm_update, the first", set_up_sgd, update, digest_z},
+    {"admm_update", set_up_update, update, digest_z},
+    {"admm_set_importance", set_up_sgd, set_importance, digest_update},
+    {"admm_get_z", set_up_update, get_z, oom_digest_extra},
+    {"admm_freeze at once", set_up_sgd, freeze, digest_w},
+    {"admm_freeze", set_up_update, freeze, digest_w},
+    {"admm_unify", set_up_frozen, unify, oom_digest_unified},
+    {"admm_mask_gradient", set_up_frozen, mask_gradient, oom_digest_extra},
+    {"admm_mask_weights", set_up_frozen, mask_weights, digest_w},
+    {"admm_run, SGD", set_up_sgd, run_solver, NULL},
+    {"admm_run, Adam", set_up_adam, run_solver, NULL},
+    {"admm_run, frozen", set_up_frozen, run_solver, NULL},
+};
+
+int main(void)
+{
+    return oom_main(scenarios, sizeof scenarios / sizeof *scenarios);
+}

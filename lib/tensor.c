@@ -205,13 +205,36 @@ float *msw__tensor_run(const msw_tensor *t, size_t outer)
     return p;
 }
 
+/* Whether n adjacent elements are finite: 0 times any that is not is NaN, which a sum
+ * keeps. Without a branch for each element. */
+static bool run_finite(const float *x, size_t n)
+{
+    enum { LANES = 16 };
+    float lanes[LANES] = {0}, sum = 0;
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += x[i + l] * 0.0f;
+    for (; i < n; i++)
+        sum += x[i] * 0.0f;
+    for (size_t l = 0; l < LANES; l++)
+        sum += lanes[l];
+    return sum == 0;
+}
+
 bool msw__tensor_finite(const msw_tensor *t)
 {
     const size_t length = t->shape[t->rank - 1], stride = t->stride[t->rank - 1];
 
+    if (msw__tensor_contiguous(t))
+        return run_finite(t->data, t->count);
     for (size_t outer = 0; outer < t->count / length; outer++) {
         const float *run = msw__tensor_run(t, outer);
-        for (size_t i = 0; i < length; i++)
+
+        if (stride == 1 && !run_finite(run, length))
+            return false;
+        for (size_t i = 0; i < length && stride != 1; i++)
             if (!isfinite(run[i * stride]))
                 return false;
     }

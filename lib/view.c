@@ -71,9 +71,25 @@ void msw__view_free(msw__view *view)
     view->columns = NULL;
 }
 
+/* Rows of the view lie side by side: take a column at a time, each from one or two cache
+ * lines, where a row at a time would come back to every line for each row. */
+static bool rows_adjacent(const msw__view *v)
+{
+    return v->row_stride == 1 && v->column_stride != 1;
+}
+
 void msw__view_gather(float *dst, size_t ld, const msw__view *v, size_t row, size_t rows,
                       size_t column, size_t columns)
 {
+    if (rows_adjacent(v)) {
+        for (size_t c = 0; c < columns; c++) {
+            const float *from = v->data + v->columns[column + c];
+
+            for (size_t r = 0; r < rows; r++)
+                dst[r * ld + c] = from[msw__view_row(v, row + r)];
+        }
+        return;
+    }
     for (size_t r = 0; r < rows; r++) {
         const float *from = v->data + msw__view_row(v, row + r);
         float *to = dst + r * ld;
@@ -89,6 +105,15 @@ void msw__view_gather(float *dst, size_t ld, const msw__view *v, size_t row, siz
 void msw__view_scatter(const msw__view *v, size_t row, size_t rows, size_t column,
                        size_t columns, const float *src, size_t ld)
 {
+    if (rows_adjacent(v)) {
+        for (size_t c = 0; c < columns; c++) {
+            float *to = v->data + v->columns[column + c];
+
+            for (size_t r = 0; r < rows; r++)
+                to[msw__view_row(v, row + r)] = src[r * ld + c];
+        }
+        return;
+    }
     for (size_t r = 0; r < rows; r++) {
         float *to = v->data + msw__view_row(v, row + r);
         const float *from = src + r * ld;

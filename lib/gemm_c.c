@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The wide kernel in portable C: the reference of all others. */
 #include "gemm.h"
+#if defined(__x86_64__)
+#include "x86/gemm.h"
+#endif
 
 #include <string.h>
 
@@ -161,7 +164,10 @@ void msw__wide_c(const msw__wide *w, size_t chunk, const msw__product *p, size_t
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu)
 {
-    (void)cpu;
     t->wide = msw__wide_c;
     t->wide_traits = &traits;
+#if defined(__x86_64__)
+    gemm_table_init_x86(t, cpu);
+#endif
+    (void)cpu;
 }

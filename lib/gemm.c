@@ -237,10 +237,10 @@ static msw__product product(const msw_gemm *g, const msw_gemm_call *c)
 
     if (c->layout == MSW_LAYOUT_ROWS) {
         p.x_row = p.y_row = 1;
-        p.x_column = c->ldx;
-        p.y_column = c->ldy;
-        if (c->n == 1) /* one column: then both may be said to lie together */
-            p.x_column = p.y_column = 1;
+        /* of a single column both may be said to lie together */
+        p.across = c->n > 1;
+        p.x_column = p.across ? c->ldx : 1;
+        p.y_column = p.across ? c->ldy : 1;
     }
     return p;
 }

@@ -6,8 +6,8 @@
 #include "internal.h"
 
 /* One product, checked, as the kernels see it. Rows of W are in the order of the plan's
- * view. Either the columns of x and y lie together (x_column == y_column == 1) or the
- * rows do (x_row == y_row == 1). */
+ * view. Either the columns of x and y lie together (x_column == y_column == 1) or, across,
+ * the rows do (x_row == y_row == 1). */
 typedef struct msw__product {
     const float *x;
     size_t x_row, x_column;
@@ -18,6 +18,7 @@ typedef struct msw__product {
     const uint32_t *rows; /* row of y for each row of the view; NULL: the same */
     float low, high;      /* the activation as a clamp: -inf, inf when there is none */
     bool beta;
+    bool across;          /* the rows lie together, not the columns */
 } msw__product;
 
 /* The wide packing

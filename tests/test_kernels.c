@@ -301,6 +301,19 @@ static void column_counts(msw_context *ctx)
             }
 }
 
+/* A single row, column or block, where leading dimensions become 1. */
+static void single(msw_context *ctx)
+{
+    for (uint32_t i = 0; i < 64; i++) {
+        const product_case c = {
+            .w = {.rows = i & 1 ? 1 : 11, .columns = i & 2 ? 1 : 13, .block_rows = 1 + i % 5,
+                  .block_columns = 1 + i % 7, .unified = i & 4 ? 100 : 0, .seed = i + 1},
+            .n = i & 8 ? 1 : 19, .layout = i >> 4 & 1, .at_end = i >> 5 & 1};
+
+        check(ctx, &c);
+    }
+}
+
 static product_case random_case(uint32_t *seed)
 {
     const uint32_t mix = random_below(seed, LENGTH(mixes));
@@ -402,6 +415,7 @@ static void non_finite(msw_context *ctx)
 
 TEST(block_shapes)
 TEST(column_counts)
+TEST(single)
 TEST(sample)
 TEST(large)
 TEST(non_finite)
@@ -410,8 +424,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_block_shapes), cmocka_unit_test(test_column_counts),
-        cmocka_unit_test(test_sample),       cmocka_unit_test(test_large),
-        cmocka_unit_test(test_non_finite),
+        cmocka_unit_test(test_single),       cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_large),        cmocka_unit_test(test_non_finite),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

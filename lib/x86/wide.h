@@ -26,7 +26,6 @@ typedef struct run {
     size_t width;   /* how many are in use */
     float *tables, *panel, *sums;
     mask use[2];
-    bool rows_layout;       /* of x and y */
     const float *next_x;    /* what to prefetch: column `next_x` of the rows of x */
     const uint32_t *next;   /* that the next stage uses */
     size_t next_count;
@@ -282,7 +281,7 @@ INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
             code = table_record(H, NV, r, code, groups, sum);
         for (uint32_t k = counts >> 12 & 0xfff; k; k--)
             code = free_record(H, NV, r, code, columns, sum);
-        if (head & MSW__STRIP_LAST && !r->rows_layout) {
+        if (head & MSW__STRIP_LAST && !r->p->across) {
             store_strip(H, NV, r, row, counts >> 24, sum);
             continue;
         }
@@ -332,7 +331,7 @@ static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
     const size_t column = r->column + (last ? WIDTH : 0);
 
     r->next_count = 0;
-    if (r->rows_layout || column >= r->p->n)
+    if (r->p->across || column >= r->p->n)
         return;
     r->next_x = r->p->x + column;
     r->next = r->w->column + s->column;
@@ -348,7 +347,7 @@ static void run_chunk(const int NV, run *r, const msw__chunk *c)
         const uint32_t *column = w->column + s->column;
         const size_t count = (size_t)s->slices * w->columns;
 
-        if (r->rows_layout)
+        if (r->p->across)
             load_rows(r, (size_t)NV * LANES, column, count);
         else if (NV == 1)
             load_columns(1, r, column, count);
@@ -370,8 +369,7 @@ void KERNEL(const msw__wide *w, size_t chunk, const msw__product *p, size_t colu
     run r = {.w = w, .p = p, .column = column, .width = left < WIDTH ? left : WIDTH,
              .tables = (float *)(void *)slab,
              .panel = (float *)(void *)(slab + w->table_bytes),
-             .sums = (float *)(void *)(slab + w->table_bytes + w->panel_bytes),
-             .rows_layout = p->x_column != 1};
+             .sums = (float *)(void *)(slab + w->table_bytes + w->panel_bytes)};
 
     r.use[0] = mask_of(r.width);
     r.use[1] = mask_of(r.width > LANES ? r.width - LANES : 0);

@@ -11,6 +11,16 @@ int conv_out_side(const struct conv_shape *s)
     return s->side - s->kernel + 1;
 }
 
+/* The lengths that occur, as constants: each compiles to a few vector moves, no call. */
+static void copy_row(float *to, const float *from, int count)
+{
+    switch (count) {
+    case 24: memcpy(to, from, 24 * sizeof *to); break;
+    case 8: memcpy(to, from, 8 * sizeof *to); break;
+    default: memcpy(to, from, (size_t)count * sizeof *to);
+    }
+}
+
 /*
  * Convolution as a matrix product: row (channel, ky, kx) of `columns` holds, for
  * every output pixel, the input pixel that this weight of a filter meets.
@@ -22,12 +32,8 @@ static void im2col(float *columns, const float *in, const struct conv_shape *s)
     for (int c = 0; c < s->channels; c++)
         for (int ky = 0; ky < s->kernel; ky++)
             for (int kx = 0; kx < s->kernel; kx++)
-                for (int y = 0; y < out_side; y++) {
-                    const float *row = in + (c * s->side + y + ky) * s->side + kx;
-
-                    memcpy(columns, row, (size_t)out_side * sizeof *columns);
-                    columns += out_side;
-                }
+                for (int y = 0; y < out_side; y++, columns += out_side)
+                    copy_row(columns, in + (c * s->side + y + ky) * s->side + kx, out_side);
 }
 
 /* The transpose of im2col: every pixel sums up what all its copies received. */
@@ -102,20 +108,31 @@ void conv_backward(float *in_gradient, float *weight_gradient, float *bias_gradi
     col2im(in_gradient, columns, s);
 }
 
+static float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+void pool_relu(float *out, const float *in, int channels, int side)
+{
+    /* The channels lie below each other: one tall image. */
+    for (int y = 0; y < channels * side / 2; y++, in += 2 * side)
+        for (int x = 0; x < side; x += 2)
+            *out++ = larger(larger(larger(in[x], in[x + 1]),
+                                   larger(in[x + side], in[x + side + 1])), 0.0f);
+}
+
 void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channels, int side)
 {
-    /* The squares of all channels lie below each other: one tall image. */
     for (int y = 0; y < channels * side / 2; y++, in += 2 * side)
-        for (int x = 0; x < side / 2; x++) {
-            const float *square = in + 2 * x;
+        for (int x = 0; x < side; x += 2) {
+            const float square[4] = {in[x], in[x + 1], in[x + side], in[x + side + 1]};
             float best = 0.0f;
             uint8_t which = 4;
 
             for (uint8_t i = 0; i < 4; i++) {
-                float value = square[(i >> 1) * side + (i & 1)];
-
-                which = value > best ? i : which;
-                best = value > best ? value : best;
+                which = square[i] > best ? i : which;
+                best = larger(square[i], best);
             }
             *out++ = best;
             *winner++ = which;

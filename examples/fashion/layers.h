@@ -33,9 +33,10 @@ void conv_backward(float *in_gradient, float *weight_gradient, float *bias_gradi
 
 /*
  * The largest of each 2x2 square, and 0 if that is negative: max-pooling and ReLU
- * in one, which is the same as ReLU and then max-pooling. `winner` remembers which
- * of the four it was, 4 for none. `in` has channels x side x side elements.
+ * in one, which is the same as ReLU and then max-pooling. `in` has channels x side x
+ * side elements. For training `winner` remembers which of the four it was, 4 for none.
  */
+void pool_relu(float *out, const float *in, int channels, int side);
 void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channels, int side);
 void pool_relu_backward(float *in_gradient, const float *out_gradient, const uint8_t *winner,
                         int channels, int side);

@@ -10,16 +10,9 @@
 #include "layers.h"
 #include "random.h"
 
-enum { FILTERS1 = 20, FILTERS2 = 50, KERNEL = 5, UNITS = 500 };
-enum { MAP1_SIDE = 24, POOL1_SIDE = 12, MAP2_SIDE = 8, POOL2_SIDE = 4 };
 enum {
-    MAP1_SIZE = FILTERS1 * MAP1_SIDE * MAP1_SIDE,
-    MAP2_SIZE = FILTERS2 * MAP2_SIDE * MAP2_SIDE,
-    POOL1_SIZE = FILTERS1 * POOL1_SIDE * POOL1_SIDE,
-    POOL2_SIZE = FILTERS2 * POOL2_SIDE * POOL2_SIDE,
     COLUMNS1_SIZE = KERNEL * KERNEL * MAP1_SIDE * MAP1_SIDE,
     COLUMNS2_SIZE = FILTERS1 * KERNEL * KERNEL * MAP2_SIDE * MAP2_SIDE,
-    MAP_SIZE = MAP1_SIZE > MAP2_SIZE ? MAP1_SIZE : MAP2_SIZE,
     COLUMNS_SIZE = COLUMNS1_SIZE > COLUMNS2_SIZE ? COLUMNS1_SIZE : COLUMNS2_SIZE
 };
 
@@ -146,23 +139,39 @@ void activations_free(struct activations *a)
 }
 
 /* Both convolutions work image by image: their columns then stay in the cache. */
-void network_forward(struct activations *a, const struct values *weights, int count)
+static void forward(struct activations *a, const struct values *weights, int count, bool training)
 {
     float *const *w = weights->of;
 
     for (int n = 0; n < count; n++) {
         float *pool1 = a->pool1 + n * POOL1_SIZE;
+        float *pool2 = a->pool2 + n * POOL2_SIZE;
 
         conv_forward(a->map, a->images + n * IMAGE_SIZE, w[CONV1_WEIGHT], w[CONV1_BIAS],
                      &conv1, a->columns);
-        pool_relu_forward(pool1, a->winner1 + n * POOL1_SIZE, a->map, FILTERS1, MAP1_SIDE);
+        if (training)
+            pool_relu_forward(pool1, a->winner1 + n * POOL1_SIZE, a->map, FILTERS1, MAP1_SIDE);
+        else
+            pool_relu(pool1, a->map, FILTERS1, MAP1_SIDE);
         conv_forward(a->map, pool1, w[CONV2_WEIGHT], w[CONV2_BIAS], &conv2, a->columns);
-        pool_relu_forward(a->pool2 + n * POOL2_SIZE, a->winner2 + n * POOL2_SIZE, a->map,
-                          FILTERS2, MAP2_SIDE);
+        if (training)
+            pool_relu_forward(pool2, a->winner2 + n * POOL2_SIZE, a->map, FILTERS2, MAP2_SIDE);
+        else
+            pool_relu(pool2, a->map, FILTERS2, MAP2_SIDE);
     }
     dense_forward(a->fc1, a->pool2, w[FC1_WEIGHT], w[FC1_BIAS], count, POOL2_SIZE, UNITS);
     relu_forward(a->fc1, count * UNITS);
     dense_forward(a->scores, a->fc1, w[FC2_WEIGHT], w[FC2_BIAS], count, UNITS, CLASSES);
+}
+
+void network_forward(struct activations *a, const struct values *weights, int count)
+{
+    forward(a, weights, count, true);
+}
+
+void network_classify(struct activations *a, const struct values *weights, int count)
+{
+    forward(a, weights, count, false);
 }
 
 double network_backward(struct values *gradient, struct activations *a,

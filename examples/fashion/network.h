@@ -14,6 +14,16 @@
 
 #include "data.h"
 
+enum { FILTERS1 = 20, FILTERS2 = 50, KERNEL = 5, UNITS = 500 };
+enum { MAP1_SIDE = 24, POOL1_SIDE = 12, MAP2_SIDE = 8, POOL2_SIDE = 4 };
+enum {
+    MAP1_SIZE = FILTERS1 * MAP1_SIDE * MAP1_SIDE,
+    MAP2_SIZE = FILTERS2 * MAP2_SIDE * MAP2_SIDE,
+    MAP_SIZE = MAP1_SIZE > MAP2_SIZE ? MAP1_SIZE : MAP2_SIZE,
+    POOL1_SIZE = FILTERS1 * POOL1_SIDE * POOL1_SIDE,
+    POOL2_SIZE = FILTERS2 * POOL2_SIDE * POOL2_SIDE
+};
+
 enum parameter_id {
     CONV1_WEIGHT, CONV1_BIAS, CONV2_WEIGHT, CONV2_BIAS,
     FC1_WEIGHT, FC1_BIAS, FC2_WEIGHT, FC2_BIAS,
@@ -60,8 +70,10 @@ struct activations {
 bool activations_new(struct activations *a, int capacity);
 void activations_free(struct activations *a);
 
-/* From a->images, `count` of them, to a->scores. */
+/* From a->images, `count` of them, to a->scores: for training ... */
 void network_forward(struct activations *a, const struct values *weights, int count);
+/* ... and, faster, where no way back follows. */
+void network_classify(struct activations *a, const struct values *weights, int count);
 
 /*
  * The batch that network_forward() went through: adds the gradient of `scale` times

@@ -10,4 +10,7 @@
  */
 void blas_use_one_thread(void);
 
+/* Name and processor type of the BLAS, as far as it tells. */
+const char *blas_description(void);
+
 #endif

@@ -142,7 +142,7 @@ static int worker_correct(struct worker *worker, const struct values *weights,
     for (int i = 0; i < count; i++)
         image_normalise(a->images + i * IMAGE_SIZE,
                         set->images + ((size_t)first + (size_t)i) * IMAGE_SIZE);
-    network_forward(a, weights, count);
+    network_classify(a, weights, count);
     for (int i = 0; i < count; i++)
         correct += network_class(a->scores + i * CLASSES) == set->labels[first + (uint32_t)i];
     return correct;

@@ -163,7 +163,7 @@ static rank rank_of(const msw__candidate *x, double delta)
 {
     const double a = square(x->prune), c = square(x->unify), cost = a - delta;
 
-    return (rank){cost < c ? cost : c, a - c < delta ? a : HUGE_VAL, x->block};
+    return (rank){cost < c ? cost : c, extra(x) < delta ? a : HUGE_VAL, x->block};
 }
 
 static bool before(const rank *x, const rank *y)
@@ -341,15 +341,15 @@ static double of_bits(uint64_t bits)
 /* Prices at which nothing and everything chosen is pruned. */
 static void price_range(const joint *j, uint64_t *lower, uint64_t *upper)
 {
-    double least = extra(&j->active[0]), most = least;
+    double least = HUGE_VAL, most = DBL_MIN;
 
-    for (size_t i = 1; i < j->count; i++) {
+    for (size_t i = 0; i < j->count; i++) {
         const double x = extra(&j->active[i]);
         least = x < least ? x : least;
         most = x > most ? x : most;
     }
-    *lower = bits_of(least);
-    *upper = bits_of(most < DBL_MIN ? DBL_MIN : most) + 1;
+    *lower = least > 0 ? bits_of(least) : 0;
+    *upper = bits_of(most) + 1;
 }
 
 /* Bisect the bit pattern of the price, which finds one of any size in 64 steps. True

@@ -41,8 +41,8 @@ msw__candidate msw__candidate_of(uint32_t block, const msw__block_costs *costs);
 /* The exact joint projection: exactly @p prune of the @p count blocks PRUNED and
  * @p unify UNIFIED, the rest FREE, at the least sum of costs; ties to the lower block
  * numbers. The candidates carry the numbers 0 ... count - 1 in any order and are the
- * scratch: their contents are lost. prune + unify <= count <= UINT32_MAX. Serial, and
- * linear in count but for a logarithm of small factor. */
+ * scratch: their contents are lost. prune + unify <= count <= UINT32_MAX. Serial; a few
+ * selections among all candidates, then among ever fewer that are not settled. */
 void msw__project_classes(uint8_t *classes, msw__candidate *candidates, size_t count,
                           size_t prune, size_t unify);
 

@@ -58,14 +58,12 @@ static void walk_panel(const msw__walk *walk, const msw__panel *panel, const flo
 
 static const float *load_importance(const job *j, const msw__panel *panel, float *buffer)
 {
-    const double scale = j->weighted ? j->walk->importance->scale : 0;
-
     if (!j->weighted)
         return NULL;
     msw__view_gather(buffer, panel->columns, &j->importance, panel->row, panel->rows,
                      panel->column, panel->columns);
     for (size_t i = 0; i < panel->rows * panel->columns; i++)
-        buffer[i] = msw__importance_at(buffer[i], scale);
+        buffer[i] = msw__importance_at(buffer[i], j->walk->importance->scale);
     return buffer;
 }
 

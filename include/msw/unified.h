@@ -25,7 +25,7 @@
  * not "prune first, unify the rest". Ties go to the lower block number, so the
  * result depends neither on threads nor on the machine. With importance weights
  * h_i: m = sum h|v| / sum h, a = sum h v^2, c = sum h (|v| - m)^2. Sums run in
- * double precision.
+ * double precision; costs are compared in single precision, so that near-ties are ties.
  *
  * A msw_unified does not change. Thread-safety: safe for all functions here as far
  * as the msw_unified goes; tensors belong to one thread at a time.
@@ -97,7 +97,9 @@ MSW_API void msw_verify_info_init_sized(msw_verify_info *i, size_t size);
 #define msw_verify_info_init(i) msw_verify_info_init_sized((i), sizeof(*(i)))
 
 /* In all functions below tensors have the shape the plan was made for, any
- * strides (MSW_E_INVAL otherwise), and NaN or infinity in one is MSW_E_NUMERIC. */
+ * strides (MSW_E_INVAL otherwise), and NaN or infinity in one is MSW_E_NUMERIC. When
+ * the host's parallel_for fails (MSW_E_HOST), a tensor that a call writes to may have
+ * been written in part. */
 
 /**
  * One-shot projection: the closest tensor to @p weights with the wanted shares of
@@ -161,7 +163,8 @@ MSW_API msw_status msw_unified_project(msw_tensor *weights,
 /**
  * Check a dense tensor against the structure of @p u: pruned blocks exactly zero,
  * unified blocks of one magnitude with the signs of @p u, all flipped or none, free
- * blocks finite. The check itself succeeds with MSW_OK: look at @c violations.
+ * blocks finite; NaN and infinity are violations here. The check itself succeeds with
+ * MSW_OK: look at @c violations.
  */
 MSW_API msw_status msw_unified_verify(msw_verify_info *out, const msw_unified *u,
                                       const msw_tensor *weights) MSW_NODISCARD;

@@ -56,11 +56,29 @@ static void zero(float *dst, size_t count)
         memset(dst, 0, count * sizeof *dst);
 }
 
+/* Rows of an image are short: a call for each would cost more than the copying. Eight
+ * floats at a time become a few moves; the last eight may overlap those before. */
+static inline void copy(float *dst, const float *src, size_t count)
+{
+    enum { STEP = 8, LONG = 128 };
+
+    if (count >= LONG) {
+        memcpy(dst, src, count * sizeof *dst);
+    } else if (count >= STEP) {
+        for (size_t j = 0; j + STEP < count; j += STEP)
+            memcpy(dst + j, src + j, STEP * sizeof *dst);
+        memcpy(dst + count - STEP, src + count - STEP, STEP * sizeof *dst);
+    } else {
+        for (size_t j = 0; j < count; j++)
+            dst[j] = src[j];
+    }
+}
+
 /* Where one reduction element lies: in a channel, and in the window. */
 typedef struct element {
     const float *channel; /* of the first image */
     size_t h, w;          /* distance from the window's corner */
-    range columns;        /* output columns for which it lies inside the image */
+    range rows, columns;  /* of the output, for which it lies inside the image */
 } element;
 
 /* `count` output pixels of one output row. */
@@ -77,7 +95,7 @@ static void copy_run(float *dst, const element *e, const msw__window *w, const f
         const float *src = row + (from * w->stride_w + e->w - w->pad_left);
 
         if (w->stride_w == 1)
-            memcpy(dst, src, (to - from) * sizeof *dst);
+            copy(dst, src, to - from);
         else
             for (size_t j = 0; j < to - from; j++)
                 dst[j] = src[j * w->stride_w];
@@ -85,9 +103,47 @@ static void copy_run(float *dst, const element *e, const msw__window *w, const f
     zero(dst + (to - from), end - to);
 }
 
+/* As many whole output rows as `count` pixels hold, of an element that never leaves the
+ * image; `at` is the beginning of a row. Returns the pixels copied, and moves `at`. */
+static size_t copy_whole_rows(float *dst, const element *e, const msw__window *w,
+                              const msw__images *x, pixel *at, size_t count)
+{
+    const float *end = dst + count / x->out_width * x->out_width;
+    const float *begin = dst;
+
+    while (dst != end) {
+        const float *src = e->channel + at->image * x->batch_stride +
+                           (at->row * w->stride_h + e->h - w->pad_top) * x->width +
+                           (e->w - w->pad_left);
+        const size_t left = (size_t)(end - dst) / x->out_width;
+        const size_t rows = min(left, x->out_height - at->row);
+
+        for (size_t r = 0; r < rows; r++) {
+            copy(dst, src, x->out_width);
+            dst += x->out_width;
+            src += w->stride_h * x->width;
+        }
+        at->row += rows - 1;
+        next_row(at, x);
+    }
+    return (size_t)(end - begin);
+}
+
+static bool never_leaves(const element *e, const msw__images *x)
+{
+    return e->rows.first == 0 && e->rows.end == x->out_height && e->columns.first == 0 &&
+           e->columns.end == x->out_width;
+}
+
 static void copy_element(float *dst, const element *e, const msw__window *w,
                          const msw__images *x, pixel at, size_t count)
 {
+    if (at.column == 0 && w->stride_w == 1 && never_leaves(e, x)) {
+        const size_t done = copy_whole_rows(dst, e, w, x, &at, count);
+
+        dst += done;
+        count -= done;
+    }
     while (count > 0) {
         const size_t run = min(count, x->out_width - at.column);
         const size_t row = at.row * w->stride_h + e->h;
@@ -118,6 +174,7 @@ void msw__im2col_nchw(float *dst, size_t ld, const msw__window *w, const msw__im
 
         e.h = position / w->kernel_w * w->dilation_h;
         e.w = position % w->kernel_w * w->dilation_w;
+        e.rows = inside(e.h, w->stride_h, x->out_height, w->pad_top, x->height);
         e.columns = inside(e.w, w->stride_w, x->out_width, w->pad_left, x->width);
         for (size_t i = 0; i < w->channels; i++) {
             e.channel = x->data + i * x->ld;

@@ -280,12 +280,15 @@ static msw_status encode_unified(msw__item *item, msw_context *ctx, const msw_un
     const size_t magnitude_bytes = magnitudes * msw__dtype_bytes(o->magnitudes);
     const size_t free_bytes = free_weights * msw__dtype_bytes(o->free_weights);
     const size_t sign_bytes = (u->sign_start[row_count] + 7) / 8;
-    loss l = {{0}, 0, 0};
+    loss l = {0};
     msw_status status;
+    size_t bytes;
     uint8_t *out;
 
-    status = bytes_alloc(&item->payload, ctx,
-                         map_bytes + magnitude_bytes + free_bytes + sign_bytes);
+    if (!msw__size_add(&bytes, map_bytes, magnitude_bytes) ||
+        !msw__size_add(&bytes, bytes, free_bytes) || !msw__size_add(&bytes, bytes, sign_bytes))
+        return MSW_E_NOMEM;
+    status = bytes_alloc(&item->payload, ctx, bytes);
     if (status)
         return status;
     out = item->payload.data;
@@ -349,8 +352,8 @@ static void describe_plan(msw__record *r, const msw_plan *p)
 msw_status msw_writer_add_unified(msw_writer *writer, const char *name, const msw_unified *u,
                                   const msw_store_options *options)
 {
-    msw__record record = {{0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-    msw__item item = {0, {0}, {0}, {0}, {0}};
+    msw__record record = {0};
+    msw__item item = {0};
     msw_store_options o;
     msw__class_code code;
     msw_status status;
@@ -390,7 +393,7 @@ static msw_status encode_tensor(msw__item *item, msw_context *ctx, const msw_ten
     const size_t length = t->shape[t->rank - 1], stride = t->stride[t->rank - 1];
     const size_t width = msw__dtype_bytes(dtype);
     msw_status status = bytes_alloc(&item->payload, ctx, t->count * width);
-    loss l = {{0}, 0, 0};
+    loss l = {0};
 
     for (size_t outer = 0; outer < t->count / length && !status; outer++) {
         const float *run = msw__tensor_run(t, outer);
@@ -409,8 +412,8 @@ static msw_status encode_tensor(msw__item *item, msw_context *ctx, const msw_ten
 msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
                                  const msw_tensor *tensor, const msw_store_options *options)
 {
-    msw__record record = {{0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-    msw__item item = {0, {0}, {0}, {0}, {0}};
+    msw__record record = {0};
+    msw__item item = {0};
     msw_store_options o;
     msw_status status;
 

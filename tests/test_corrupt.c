@@ -363,6 +363,95 @@ static void test_rearranged_sections(void **state)
     expect_sections(all, 0, MSW_OK);
 }
 
+/* A stream that is cut before its section is full, even where it stays contiguous. */
+static void test_cut_sections(void **state)
+{
+    container_section s[CONTAINER_MOST];
+    size_t count = container_sections(s, file, size);
+
+    (void)state;
+    assert_int_equal(s[count - 1].type, MSW__SECTION_TENSOR);
+    assert_true(s[count - 1].size > 64);
+    s[count] = s[count - 1];
+    s[count - 1].size = 64;
+    s[count].data += 64;
+    s[count].size -= 64;
+    expect_sections(s, count + 1, MSW_E_FORMAT);
+}
+
+/* A byte more at the end of each section. */
+static void test_longer_sections(void **state)
+{
+    container_section s[CONTAINER_MOST];
+    size_t count = container_sections(s, file, size);
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        const container_section old = s[i];
+        uint8_t *longer = calloc(old.size + 1, 1);
+
+        assert_non_null(longer);
+        memcpy(longer, old.data, old.size);
+        s[i].data = longer;
+        s[i].size++;
+        expect_sections(s, count, MSW_E_FORMAT);
+        s[i] = old;
+        free(longer);
+    }
+}
+
+/* The table's checksum is all that covers some fields of a section that is skipped. */
+static void test_table_of_unknown(void **state)
+{
+    container_section s[CONTAINER_MOST];
+    const size_t count = container_sections(s, file, size);
+    uint8_t more[10] = {0}, *whole = damaged, *entry;
+    size_t length;
+
+    (void)state;
+    s[count].type = 1000;
+    s[count].flags = 0;
+    s[count].data = more;
+    s[count].size = sizeof more;
+    damaged = container_build(&length, s, count + 1);
+    assert_non_null(damaged);
+    assert_int_equal(load(length), MSW_OK);
+    entry = damaged + CONTAINER_HEADER + count * CONTAINER_ENTRY;
+    for (size_t bit = 0; bit < CONTAINER_ENTRY * 8; bit++) {
+        entry[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(load(length), MSW_E_CORRUPT);
+        entry[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    free(damaged);
+    damaged = whole;
+}
+
+/* As many sections as there may be, and one more. */
+static void test_most_sections(void **state)
+{
+    enum { MOST = 1 << 20 };
+    uint8_t *whole = damaged, byte = 1;
+    container_section *s = malloc((MOST + 1) * sizeof *s);
+
+    (void)state;
+    assert_non_null(s);
+    for (size_t i = 0; i <= MOST; i++) {
+        s[i].type = 1000;
+        s[i].flags = 0;
+        s[i].data = &byte;
+        s[i].size = 1;
+    }
+    for (size_t more = 0; more < 2; more++) {
+        size_t length;
+        damaged = container_build(&length, s, MOST + more);
+        assert_non_null(damaged);
+        assert_int_equal(load(length), more ? MSW_E_FORMAT : MSW_OK);
+        free(damaged);
+    }
+    free(s);
+    damaged = whole;
+}
+
 /* The record of a layer in the damaged file's index. */
 static uint8_t *record_of(const char *name)
 {
@@ -572,6 +661,9 @@ static void test_permutations(void **state)
     expect(MSW_OK);
     p.data[6] = 12;
     expect(MSW_E_FORMAT);
+    p.data[0] = 0; /* fine, but not what the checksum says */
+    p.data[2] = 2;
+    assert_int_equal(load(size), MSW_E_CORRUPT);
 }
 
 /* Unused bits behind the last sign of "fc". */
@@ -705,6 +797,10 @@ int main(void)
         TEST(test_unknown_sections),
         TEST(test_unknown_before_wild),
         TEST(test_rearranged_sections),
+        TEST(test_cut_sections),
+        TEST(test_longer_sections),
+        TEST(test_table_of_unknown),
+        TEST(test_most_sections),
         TEST(test_records),
         TEST(test_names_twice),
         TEST(test_metadata_records),

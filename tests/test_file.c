@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #define _POSIX_C_SOURCE 200809L
 #include "bytes.h"
+#include "container.h"
 #include "faults.h"
 #include "internal.h"
 #include "sample_model.h"
@@ -812,6 +813,16 @@ static void test_two_sections(void **state)
     assert_null(got);
     msw_reader_free(r);
     msw_tensor_free(t);
+
+    /* as one section, it is too long */
+    data[((size_t)64 << 20) - 100] ^= 1;
+    msw__store64(data + 64 + 40 + 16, UINT64_C(17000006) * 4);
+    msw__store64(data + 64 + 40 + 24, UINT64_C(17000006) * 4);
+    data[20] = 2;
+    memset(data + 64 + 80, 0, 40);
+    container_repair(data, size);
+    assert_int_equal(msw_reader_open_buffer(&r, ctx, data, size, NULL), MSW_E_FORMAT);
+    assert_non_null(strstr(logged, "68000024 bytes"));
     free(data);
 }
 

@@ -34,7 +34,8 @@ typedef enum msw_entry_kind { MSW_ENTRY_UNIFIED = 0, MSW_ENTRY_TENSOR = 1 } msw_
 /**
  * The host's own storage instead of a file. Each function returns the number of
  * bytes moved, at least 1 and possibly fewer than asked for, or a negative value
- * on error (MSW_E_IO); a read may return 0 at the end.
+ * on error (MSW_E_IO); a read may return 0 at the end. More than asked for is
+ * MSW_E_HOST.
  */
 typedef struct msw_io {
     size_t size;

@@ -66,8 +66,8 @@ static bool options_valid(const msw_admm_options *o)
     return o->rho_schedule <= MSW_RHO_STAGES && o->optimiser <= MSW_OPTIMISER_ADAM &&
            o->rollback <= 1 && o->updates <= UINT32_MAX && rho_valid(o->rho) &&
            rho_valid(o->rho_end) && in_range(o->rho_factor, 1, MAX_RHO) &&
-           in_range(o->tolerance, 0, INFINITY) && in_range(o->ramp, 0, 1) &&
-           in_range(o->guard, 0, INFINITY) && positive(o->learning_rate) &&
+           in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&
+           in_range(o->guard, 0, HUGE_VAL) && positive(o->learning_rate) &&
            o->momentum >= 0 && o->momentum < 1 && o->beta2 >= 0 && o->beta2 < 1 &&
            in_range(o->weight_decay, 0, MAX_RHO);
 }
@@ -244,7 +244,7 @@ msw_status msw_admm_new(msw_admm **out, msw_context *ctx, const msw_admm_options
     admm = memory;
     admm->ctx = msw_context_ref(ctx);
     admm->options = o;
-    admm->first_loss = NAN;
+    admm->first_loss = (double)NAN;
     atomic_init(&admm->stop, 0);
     *out = admm;
     return MSW_OK;
@@ -387,7 +387,7 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
     l->exclude = o.exclude;
     set_ratios(l, o.prune, o.unify);
     l->rho = plan ? admm->options.rho : (double)NAN;
-    l->primal = l->dual = NAN;
+    l->primal = l->dual = (double)NAN;
     return MSW_OK;
 }
 
@@ -675,7 +675,7 @@ double msw_admm_residual(const msw_admm *admm, uint32_t layer, msw_residual kind
     const msw__layer *l = layer_of(admm, layer);
 
     if (!l)
-        return NAN;
+        return (double)NAN;
     return kind == MSW_RESIDUAL_PRIMAL ? l->primal : l->dual;
 }
 

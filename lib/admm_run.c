@@ -58,7 +58,7 @@ static msw_status call_loss_gradient(run *r, double *loss, bool *stop)
     int code;
 
     point_at_weights(admm);
-    *loss = NAN;
+    *loss = (double)NAN;
     begin_callback(admm, MSW__BUSY, MSW__FRAME());
     code = r->host.loss_gradient(loss, admm->gradient_data,
                                  (const float *const *)admm->weight_data,
@@ -105,7 +105,7 @@ void msw__admm_restart_rounds(msw_admm *admm)
 {
     admm->loss_sum = 0;
     admm->since = 0;
-    admm->first_loss = NAN;
+    admm->first_loss = (double)NAN;
     copy_weights(admm, false);
 }
 
@@ -286,7 +286,8 @@ static msw_status report(run *r, double loss, bool *stop)
     const msw_admm *admm = r->admm;
     msw_admm_progress p = {.size = sizeof p, .layer_count = admm->layer_count,
                            .iteration = r->done, .iterations = r->iterations,
-                           .loss = loss, .rho = NAN, .primal = NAN, .dual = NAN,
+                           .loss = loss, .rho = (double)NAN, .primal = (double)NAN,
+                           .dual = (double)NAN,
                            .phase = (uint32_t)admm->phase, .updates = admm->updates};
 
     if (!r->host.progress)

@@ -568,7 +568,7 @@ static void end_state(msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__layer_free_state(admm, &admm->layers[i]);
         admm->layers[i].bound = 0;
-        admm->layers[i].primal = admm->layers[i].dual = NAN;
+        admm->layers[i].primal = admm->layers[i].dual = (double)NAN;
     }
     admm->begun = false;
 }
@@ -590,7 +590,7 @@ msw_status msw__admm_begin(msw_admm *admm)
         return status;
     }
     for (uint32_t i = 0; i < admm->layer_count; i++)
-        admm->layers[i].primal = admm->layers[i].dual = NAN; /* no update yet */
+        admm->layers[i].primal = admm->layers[i].dual = (double)NAN; /* no update yet */
     admm->begun = true;
     return MSW_OK;
 }

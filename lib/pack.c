@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { CHUNK_ROWS = 1024 }; /* sums and code of a chunk share the second-level cache */
-enum { NEVER = UINT32_MAX };
+#define NEVER UINT32_MAX
 
 /* What a block is to the kernels. */
 enum { NOTHING, PRODUCTS, LOOKUPS };

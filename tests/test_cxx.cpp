@@ -4,7 +4,7 @@
 #include <msw/msw.h>
 
 #include <cstdio>
-#include <cstdlib>
+#include <stdlib.h>
 #include <stdexcept>
 
 namespace {
@@ -54,7 +54,7 @@ struct Memory {
 
 void *allocate(size_t size, size_t align, void *user)
 {
-    void *p = std::aligned_alloc(align, (size + align - 1) / align * align);
+    void *p = aligned_alloc(align, (size + align - 1) / align * align);
 
     static_cast<Memory *>(user)->bytes += size;
     static_cast<Memory *>(user)->blocks++;

@@ -184,7 +184,7 @@ static double error_of(const product_case *c, const data *d)
         for (size_t n = 0; n < c->n; n++) {
             const float *w = d->w.dense + m * c->w.columns;
             const size_t at = y_at(c, d, m, n);
-            double sum = c->bias ? d->bias[m] : 0, scale;
+            double sum = c->bias ? (double)d->bias[m] : 0, scale;
 
             if (c->beta)
                 sum += (double)d->before[at];

@@ -82,7 +82,7 @@ static void compare_unified(const msw_unified *a, const msw_unified *b, const sa
 static void compare(msw_context *ctx, msw_reader *r, const sample_layer *l)
 {
     if (l->weights == SAMPLE_PLAIN) {
-        msw_tensor *a = sample_tensor(ctx, l), *b;
+        msw_tensor *a = sample_tensor(ctx, l), *b = NULL;
 
         require(a && msw_reader_tensor(&b, r, l->name) == MSW_OK);
         require(msw__tensor_same_shape(a, b));
@@ -91,7 +91,7 @@ static void compare(msw_context *ctx, msw_reader *r, const sample_layer *l)
         msw_tensor_free(a);
         msw_tensor_free(b);
     } else {
-        msw_unified *a = sample_unified(ctx, l), *b;
+        msw_unified *a = sample_unified(ctx, l), *b = NULL;
 
         require(a && msw_reader_unified(&b, r, l->name) == MSW_OK);
         compare_unified(a, b, l);

@@ -12,6 +12,18 @@ uint32_t msw__parallel_team(uint32_t threads)
 #endif
 }
 
+#ifdef _OPENMP
+/* Tasks do not throw. Said so, because a compiler would else end the process where an
+ * exception could leave the team. */
+#ifdef __GNUC__
+__attribute__((nothrow))
+#endif
+static void run_task(void (*task)(size_t index, void *arg), size_t index, void *arg)
+{
+    task(index, arg);
+}
+#endif
+
 msw_status msw__parallel(const msw_context *ctx, size_t count,
                          void (*task)(size_t index, void *arg), void *arg)
 {
@@ -24,7 +36,7 @@ msw_status msw__parallel(const msw_context *ctx, size_t count,
     if (ctx->threads > 1 && count > 1) {
 #pragma omp parallel for schedule(dynamic) num_threads(ctx->threads)
         for (size_t i = 0; i < count; i++)
-            task(i, arg);
+            run_task(task, i, arg);
         return MSW_OK;
     }
 #endif

@@ -294,6 +294,7 @@ void msw_admm_free(msw_admm *admm)
     msw__free(ctx, admm->weight_data, admm->layer_count, sizeof *admm->weight_data);
     msw__free(ctx, admm->layers, admm->layer_room, sizeof *admm->layers);
     msw__free(ctx, admm->done, admm->done_count, 1);
+    msw__free(ctx, admm->columns, admm->column_count, sizeof *admm->columns);
     msw__free(ctx, admm, 1, sizeof *admm);
     msw_context_free(ctx);
 }
@@ -626,6 +627,7 @@ msw_status msw_admm_get_memory(msw_admm_memory *out, const msw_admm *admm)
         for (size_t k = 0; k < MSW__SLOTS; k++)
             m.slots += tensor_bytes(l->slots[k]);
     }
+    m.state += admm->done_count + admm->column_count * sizeof *admm->columns;
     if (admm->phase == MSW_PHASE_ADMM)
         m.scratch = msw__admm_scratch_bytes(admm);
     return msw__give_output(out, &m, sizeof m, OLDEST_MEMORY);

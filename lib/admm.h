@@ -79,6 +79,8 @@ struct msw_admm {
     uintptr_t callback_frame; /* MSW__FRAME() of what called the host's callback; 0: none
                                  is running */
     msw__admm_scratch scratch;
+    size_t *columns;          /* memory of a view, FROZEN phase */
+    size_t column_count;
     uint8_t *done;            /* one per task: it has run */
     size_t done_count;
 
@@ -182,7 +184,11 @@ msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tenso
 
 /* retrain.c */
 
-/* Restore the structure of a frozen layer. */
+/* Project a gradient, slot or the weights of a layer, if it is frozen. */
+void msw__layer_mask(const msw_admm *admm, const msw__layer *layer, msw_tensor *t,
+                     msw_slot kind);
+/* Restore the structure of a frozen layer's weights. MSW_E_NUMERIC: they are not finite,
+ * and untouched. */
 msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
 
 /* admm_run.c */

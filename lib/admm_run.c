@@ -202,35 +202,34 @@ static msw_status regularise(msw_admm *admm)
             status = msw__layer_penalty(admm, l, l->gradient, 1);
         else
             status = msw__admm_check(admm, l, l->gradient, FLT_MAX, "gradient");
-        if (!status && l->frozen)
-            status = msw_unified_project_gradient(l->gradient, l->frozen);
+        if (!status)
+            msw__layer_mask(admm, l, l->gradient, MSW_SLOT_LINEAR);
     }
     return status;
 }
 
-static msw_status restore_structure(msw_admm *admm)
+/* The built-in optimiser leaves finite weights: nothing can keep them from being
+ * projected. */
+static msw_status built_in_step(msw_admm *admm)
 {
-    msw_status first = MSW_OK;
+    const msw_status status = msw__optimiser_step(admm);
 
-    for (uint32_t i = 0; i < admm->layer_count; i++) {
-        const msw_status status = msw__layer_mask_weights(admm, &admm->layers[i]);
-
-        first = first ? first : status;
-    }
-    return first;
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
+        msw__layer_mask(admm, &admm->layers[i], admm->layers[i].weights, MSW_SLOT_LINEAR);
+    return status;
 }
 
-static msw_status step(run *r, bool *stop)
+/* All layers that can be, whatever the callback returned. */
+static msw_status host_step(run *r, bool *stop)
 {
-    msw_status status, restored;
+    msw_status status = call_step(r, stop);
 
-    if (!r->host.step) {
-        status = msw__optimiser_step(r->admm);
-        return status ? status : restore_structure(r->admm);
+    for (uint32_t i = 0; i < r->admm->layer_count; i++) {
+        const msw_status masked = msw__layer_mask_weights(r->admm, &r->admm->layers[i]);
+
+        status = status ? status : masked;
     }
-    status = call_step(r, stop);
-    restored = restore_structure(r->admm);
-    return status ? status : restored;
+    return status;
 }
 
 static msw_status mini_batch(run *r, bool *stop)
@@ -246,7 +245,7 @@ static msw_status mini_batch(run *r, bool *stop)
         return msw__admm_fail(admm, MSW_E_NUMERIC, "loss is %g", loss);
     status = regularise(admm);
     if (!status)
-        status = step(r, stop);
+        status = r->host.step ? host_step(r, stop) : built_in_step(admm);
     if (status)
         return status;
     admm->loss_sum += loss;

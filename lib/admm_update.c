@@ -10,18 +10,18 @@
  * view, few enough to stay in the first-level cache. */
 #include "admm.h"
 #include "elements.h"
+#include "lanes.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 enum {
-    LANES = 8,       /* fixed counts of inner loops, for compilers to vectorise */
+    LANES = MSW__LANES,
     STRIP_ROW = 256, /* columns of a strip, unless R x C asks for another count */
     STRIP_AIM = 2048,
     STRIP = MSW_MAX_BLOCK * MSW_MAX_BLOCK,
-    TASK_WEIGHTS = 1 << 15,
-    SIGN = 31        /* bit of a float */
+    TASK_WEIGHTS = 1 << 15
 };
 
 typedef struct job {
@@ -36,55 +36,20 @@ typedef struct job {
     msw__admm_sums *sums;
 } job;
 
+/* What Z is in each column of a strip, spread from its blocks: see msw__lane_z(). */
+typedef struct columns {
+    float magnitude[STRIP_ROW];
+    uint32_t held[STRIP_ROW];
+} columns;
+
 typedef struct strip {
     size_t block_row, block, blocks;    /* number of its first block */
     size_t row, rows, column, columns;  /* where in the view */
     size_t ld;                          /* columns, rounded up to LANES */
     float v[STRIP], h[STRIP];
-    /* What Z is in each column, spread from the blocks. */
-    float magnitude[STRIP_ROW];         /* |z|, 0 in PRUNED blocks */
-    uint32_t held[STRIP_ROW];           /* all ones, or 0 in FREE blocks */
-    /* One row; entries beyond `columns` stay 0. */
-    float w[STRIP_ROW], d[STRIP_ROW];
+    columns old;                        /* Z before */
+    float w[STRIP_ROW], d[STRIP_ROW];   /* one row; beyond `columns` they stay 0 */
 } strip;
-
-static inline uint32_t bits_of(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline float float_of(uint32_t bits)
-{
-    float x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* n <= 8 bits from bit number i on. */
-static inline unsigned signs_get(const uint8_t *signs, size_t i, size_t n)
-{
-    const uint8_t *p = signs + i / 8;
-    unsigned bits = p[0] >> i % 8;
-
-    if (i % 8 + n > 8)
-        bits |= (unsigned)p[1] << (8 - i % 8);
-    return bits;
-}
-
-static inline void signs_put(uint8_t *signs, size_t i, size_t n, unsigned bits)
-{
-    uint8_t *p = signs + i / 8;
-    const unsigned mask = ((1u << n) - 1) << i % 8;
-
-    bits = bits << i % 8 & mask;
-    p[0] = (uint8_t)((p[0] & ~mask) | bits);
-    if (i % 8 + n > 8)
-        p[1] = (uint8_t)((p[1] & ~(mask >> 8)) | bits >> 8);
-}
 
 static inline size_t at_most(size_t a, size_t b)
 {
@@ -138,8 +103,8 @@ static size_t block_columns(const strip *s, const job *j, size_t b)
     return at_most(j->plan->block_columns, s->columns - b * j->plan->block_columns);
 }
 
-static void strip_spread(strip *s, const job *j, const uint8_t *classes,
-                         const float *magnitudes)
+static void spread(columns *to, const strip *s, const job *j, const uint8_t *classes,
+                   const float *magnitudes)
 {
     size_t c = 0;
 
@@ -149,19 +114,19 @@ static void strip_spread(strip *s, const job *j, const uint8_t *classes,
         const uint32_t held = class == MSW_CLASS_FREE ? 0 : UINT32_MAX;
 
         for (const size_t end = c + block_columns(s, j, b); c < end; c++) {
-            s->magnitude[c] = magnitude;
-            s->held[c] = held;
+            to->magnitude[c] = magnitude;
+            to->held[c] = held;
         }
     }
     for (; c < s->ld; c++) {
-        s->magnitude[c] = 0;
-        s->held[c] = 0;
+        to->magnitude[c] = 0;
+        to->held[c] = 0;
     }
 }
 
-static void strip_spread_old(strip *s, const job *j)
+static void spread_old(strip *s, const job *j)
 {
-    strip_spread(s, j, j->layer->classes + s->block, j->layer->magnitudes + s->block);
+    spread(&s->old, s, j, j->layer->classes + s->block, j->layer->magnitudes + s->block);
 }
 
 static void gather_row(float *to, const strip *s, const msw__view *view, size_t r)
@@ -174,26 +139,13 @@ static size_t sign_bit(const strip *s, const job *j, size_t r)
     return msw__sign_bit(j->plan, s->block_row, r) + s->column;
 }
 
-/* Eight of Z from their signs, magnitudes and, in FREE blocks, D. */
-static inline void expand(float z[LANES], unsigned signs, const float *magnitude,
-                          const uint32_t *held, const float *d)
-{
-    static const uint32_t bit[LANES] = {1, 2, 4, 8, 16, 32, 64, 128};
-
-    for (size_t k = 0; k < LANES; k++) {
-        const uint32_t sign = (signs & bit[k]) ? 1u << SIGN : 0;
-
-        z[k] = float_of(((bits_of(magnitude[k]) | sign) & held[k]) |
-                        (bits_of(d[k]) & ~held[k]));
-    }
-}
-
+/* Eight of the old Z, from column c of the strip on; s->d is row r of D. */
 static inline void row_z(float z[LANES], const strip *s, const job *j, size_t r, size_t c)
 {
     const size_t n = at_most(LANES, s->columns - c);
 
-    expand(z, signs_get(j->layer->signs, sign_bit(s, j, r) + c, n), s->magnitude + c,
-           s->held + c, s->d + c);
+    msw__lanes_z(z, msw__lanes_load_signs(j->layer->signs, sign_bit(s, j, r) + c, n),
+                 s->old.magnitude + c, s->old.held + c, s->d + c);
 }
 
 static void strip_importance(strip *s, const job *j)
@@ -202,10 +154,9 @@ static void strip_importance(strip *s, const job *j)
         msw__view_gather(s->h, s->ld, &j->h, s->row, s->rows, s->column, s->columns);
 }
 
-/* V = W + (Z - D), where Z - D is exactly 0 in FREE blocks. */
 static void strip_v(strip *s, const job *j)
 {
-    strip_spread_old(s, j);
+    spread_old(s, j);
     for (size_t r = 0; r < s->rows; r++) {
         float *v = s->v + r * s->ld;
 
@@ -215,8 +166,7 @@ static void strip_v(strip *s, const job *j)
             float z[LANES];
 
             row_z(z, s, j, r, c);
-            for (size_t k = 0; k < LANES; k++)
-                v[c + k] = s->w[c + k] + (z[k] - s->d[c + k]);
+            msw__lanes_v(v + c, s->w + c, z, s->d + c);
         }
     }
     strip_importance(s, j);
@@ -260,57 +210,19 @@ static void rate_task(size_t task, void *arg)
 
 /* Second pass: Z', D' and the residuals. */
 
-static inline void add_squares(double sum[LANES / 2], const float x[LANES])
-{
-    for (size_t k = 0; k < LANES / 2; k++) {
-        const double a = (double)x[k], b = (double)x[k + LANES / 2];
-
-        sum[k] += a * a + b * b;
-    }
-}
-
-static inline double total(const double sum[LANES / 2])
-{
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-static inline float largest(float bound, const float x[LANES])
-{
-    for (size_t k = 0; k < LANES; k++) {
-        const float size = fabsf(x[k]);
-        bound = size > bound ? size : bound;
-    }
-    return bound;
-}
-
-typedef struct lanes {
+typedef struct lane_sums {
     double weights[LANES / 2], primal[LANES / 2], dual[LANES / 2];
-} lanes;
+    float bound[LANES];
+} lane_sums;
 
-/* Eight weights: D becomes D', Z is the old one, held and magnitude are the new ones.
- * Returns the new signs. */
-static inline unsigned project_lanes(float *d, lanes *sums, const float *v, const float *w,
-                                     const float *z, const float *magnitude,
-                                     const uint32_t *held, float ratio)
+static void close_sums(msw__admm_sums *sums, const lane_sums *lanes)
 {
-    float primal[LANES], dual[LANES];
-    unsigned signs = 0;
-
-    for (size_t k = 0; k < LANES; k++) {
-        const uint32_t sign = v[k] < 0 ? 1u << SIGN : 0;
-        const float next = float_of(((bits_of(magnitude[k]) | sign) & held[k]) |
-                                    (bits_of(v[k]) & ~held[k]));
-
-        primal[k] = w[k] - next;
-        dual[k] = next - z[k];
-        d[k] = next - ratio * (v[k] - next);
-    }
+    sums->weights += msw__lanes_total(lanes->weights);
+    sums->primal += msw__lanes_total(lanes->primal);
+    sums->dual += msw__lanes_total(lanes->dual);
     for (size_t k = 0; k < LANES; k++)
-        signs |= (unsigned)msw__negative(v[k]) << k;
-    add_squares(sums->weights, w);
-    add_squares(sums->primal, primal);
-    add_squares(sums->dual, dual);
-    return signs;
+        if (sums->bound < lanes->bound[k])
+            sums->bound = lanes->bound[k];
 }
 
 static float block_magnitude(const strip *s, const job *j, size_t b)
@@ -321,47 +233,55 @@ static float block_magnitude(const strip *s, const job *j, size_t b)
                                 s->rows, block_columns(s, j, b));
 }
 
+static void new_magnitudes(columns *next, strip *s, const job *j)
+{
+    float *magnitudes = j->layer->magnitudes + s->block;
+    const uint8_t *classes = j->classes + s->block;
+
+    for (size_t b = 0; b < s->blocks; b++)
+        magnitudes[b] = classes[b] == MSW_CLASS_UNIFIED ? block_magnitude(s, j, b) : 0;
+    spread(next, s, j, classes, magnitudes);
+}
+
+/* Row r of D becomes that of D'. */
+static void project_row(strip *s, const job *j, const columns *next, lane_sums *sums,
+                        size_t r)
+{
+    static const float zero[LANES] = {0};
+    const float *v = s->v + r * s->ld;
+
+    for (size_t c = 0; c < s->ld; c += LANES) {
+        float z_old[LANES], z[LANES], d[LANES];
+
+        row_z(z_old, s, j, r, c);
+        msw__lanes_project(z, d, v + c, next->magnitude + c, next->held + c,
+                           (float)j->ratio);
+        msw__lanes_store_signs(j->layer->signs, sign_bit(s, j, r) + c,
+                               at_most(LANES, s->columns - c), msw__lanes_signs(v + c));
+        msw__lanes_add_squares(sums->weights, s->w + c, zero);
+        msw__lanes_add_squares(sums->primal, s->w + c, z);
+        msw__lanes_add_squares(sums->dual, z, z_old);
+        msw__lanes_largest(sums->bound, d);
+        memcpy(s->d + c, d, sizeof d);
+    }
+}
+
 static void project_strip(strip *s, job *j, size_t task)
 {
-    msw__admm_sums *sums = &j->sums[task];
-    float *magnitudes = j->layer->magnitudes + s->block;
-    float old_magnitude[STRIP_ROW];
-    uint32_t old_held[STRIP_ROW];
-    lanes l = {{0}, {0}, {0}};
-    float bound = sums->bound;
+    lane_sums sums = {{0}, {0}, {0}, {0}};
+    columns next;
 
     strip_v(s, j);
-    memcpy(old_magnitude, s->magnitude, sizeof *old_magnitude * s->ld);
-    memcpy(old_held, s->held, sizeof *old_held * s->ld);
-    for (size_t b = 0; b < s->blocks; b++) {
-        magnitudes[b] = 0;
-        if (j->classes[s->block + b] == MSW_CLASS_UNIFIED)
-            magnitudes[b] = block_magnitude(s, j, b);
-    }
-    strip_spread(s, j, j->classes + s->block, magnitudes);
+    new_magnitudes(&next, s, j);
     for (size_t c = 0; c < s->ld; c += LANES)
-        bound = largest(bound, s->magnitude + c);
+        msw__lanes_largest(sums.bound, next.magnitude + c);
     for (size_t r = 0; r < s->rows; r++) {
         gather_row(s->w, s, &j->w, r);
         gather_row(s->d, s, &j->d, r);
-        for (size_t c = 0; c < s->ld; c += LANES) {
-            const size_t n = at_most(LANES, s->columns - c);
-            const size_t bit = sign_bit(s, j, r) + c;
-            float z[LANES];
-
-            expand(z, signs_get(j->layer->signs, bit, n), old_magnitude + c, old_held + c,
-                   s->d + c);
-            signs_put(j->layer->signs, bit, n,
-                      project_lanes(s->d + c, &l, s->v + r * s->ld + c, s->w + c, z,
-                                    s->magnitude + c, s->held + c, (float)j->ratio));
-            bound = largest(bound, s->d + c);
-        }
+        project_row(s, j, &next, &sums, r);
         msw__view_scatter(&j->d, s->row + r, 1, s->column, s->columns, s->d, s->columns);
     }
-    sums->bound = bound;
-    sums->weights += total(l.weights);
-    sums->primal += total(l.primal);
-    sums->dual += total(l.dual);
+    close_sums(&j->sums[task], &sums);
 }
 
 static void project_task(size_t task, void *arg)
@@ -376,9 +296,10 @@ static void project_task(size_t task, void *arg)
 
 static void rescale_strip(strip *s, job *j, size_t task)
 {
+    lane_sums sums = {{0}, {0}, {0}, {0}};
     float h[STRIP_ROW], h_old[STRIP_ROW];
 
-    strip_spread_old(s, j);
+    spread_old(s, j);
     for (size_t c = 0; c < s->ld; c++)
         h[c] = h_old[c] = 1;
     for (size_t r = 0; r < s->rows; r++) {
@@ -397,10 +318,11 @@ static void rescale_strip(strip *s, job *j, size_t task)
 
                 s->d[c + k] = (float)((double)z[k] - scale * u);
             }
-            j->sums[task].bound = largest(j->sums[task].bound, s->d + c);
+            msw__lanes_largest(sums.bound, s->d + c);
         }
         msw__view_scatter(&j->d, s->row + r, 1, s->column, s->columns, s->d, s->columns);
     }
+    close_sums(&j->sums[task], &sums);
 }
 
 static void rescale_task(size_t task, void *arg)
@@ -629,7 +551,7 @@ msw_status msw_admm_update(msw_admm *admm)
 static void write_strip(strip *s, job *j, size_t task)
 {
     (void)task;
-    strip_spread_old(s, j);
+    spread_old(s, j);
     for (size_t r = 0; r < s->rows; r++) {
         gather_row(s->d, s, &j->d, r);
         for (size_t c = 0; c < s->ld; c += LANES) {

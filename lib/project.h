@@ -77,4 +77,12 @@ msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor 
                             const msw__importance *importance, size_t prune_count,
                             size_t unify_count) MSW_NODISCARD;
 
+/* unified_project.c: msw_unified_to_dense() and msw_unified_project_slot() of any
+ * elements, finite or not. @p columns: memory for one size_t per column of the plan, NULL
+ * to allocate it. With memory and serial they cannot fail; doing it twice does no harm. */
+msw_status msw__unified_write(msw_tensor *out, const msw_unified *u, size_t *columns,
+                              bool serial) MSW_NODISCARD;
+msw_status msw__unified_mask(msw_tensor *t, const msw_unified *u, msw_slot kind,
+                             size_t *columns, bool serial) MSW_NODISCARD;
+
 #endif /* MSW_LIB_PROJECT_H */

@@ -21,10 +21,31 @@ static msw_status fit_layer(msw_admm *admm, msw__layer *l)
     return msw__unified_fit(&l->frozen, l->plan, l->weights, &importance, prune, unify);
 }
 
+/* Memory of views, kept until the end: whatever masks from now on cannot fail. */
+static msw_status reserve_columns(msw_admm *admm)
+{
+    size_t most = 0;
+    msw_status status;
+    void *memory;
+
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw_plan *p = admm->layers[i].plan;
+
+        if (p && most < p->columns)
+            most = p->columns;
+    }
+    status = msw__alloc(&memory, admm->ctx, most, sizeof *admm->columns);
+    admm->columns = memory;
+    admm->column_count = status ? 0 : most;
+    return status;
+}
+
 static msw_status fit_layers(msw_admm *admm)
 {
     msw_status status = msw__admm_reserve_tasks(admm);
 
+    if (!status)
+        status = reserve_columns(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             status = fit_layer(admm, &admm->layers[i]);
@@ -33,21 +54,47 @@ static msw_status fit_layers(msw_admm *admm)
 
 static void drop_fits(msw_admm *admm)
 {
+    msw__free(admm->ctx, admm->columns, admm->column_count, sizeof *admm->columns);
+    admm->columns = NULL;
+    admm->column_count = 0;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw_unified_free(admm->layers[i].frozen);
         admm->layers[i].frozen = NULL;
     }
 }
 
-static msw_status project_layer(msw_admm *admm, msw__layer *l)
-{
-    msw_status status = msw_unified_to_dense(l->weights, l->frozen);
+/* Again on the caller's thread where the host's parallel_for failed: that cannot. */
 
-    for (uint32_t k = 0; k < MSW__SLOTS && !status; k++)
+static void write_weights(const msw_admm *admm, const msw__layer *l)
+{
+    msw_status status = msw__unified_write(l->weights, l->frozen, admm->columns, false);
+
+    if (status)
+        status = msw__unified_write(l->weights, l->frozen, admm->columns, true);
+    (void)status;
+}
+
+void msw__layer_mask(const msw_admm *admm, const msw__layer *l, msw_tensor *t,
+                     msw_slot kind)
+{
+    msw_status status = MSW_OK;
+
+    if (!l->frozen)
+        return;
+    status = msw__unified_mask(t, l->frozen, kind, admm->columns, false);
+    if (status)
+        status = msw__unified_mask(t, l->frozen, kind, admm->columns, true);
+    (void)status;
+}
+
+static void project_layer(const msw_admm *admm, const msw__layer *l)
+{
+    if (!l->frozen)
+        return;
+    write_weights(admm, l);
+    for (uint32_t k = 0; k < MSW__SLOTS; k++)
         if (l->slots[k])
-            status = msw_unified_project_slot(l->slots[k], l->frozen,
-                                              msw__slot_kind(&admm->options, k));
-    return status;
+            msw__layer_mask(admm, l, l->slots[k], msw__slot_kind(&admm->options, k));
 }
 
 static msw_status freeze(msw_admm *admm)
@@ -57,9 +104,6 @@ static msw_status freeze(msw_admm *admm)
     if (admm->phase != MSW_PHASE_ADMM)
         return msw__admm_fail(admm, MSW_E_STATE, "frozen already");
     status = fit_layers(admm);
-    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
-        if (admm->layers[i].plan)
-            status = project_layer(admm, &admm->layers[i]);
     if (status) {
         drop_fits(admm);
         return status;
@@ -67,6 +111,7 @@ static msw_status freeze(msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__layer *l = &admm->layers[i];
 
+        project_layer(admm, l);
         msw__layer_free_state(admm, l);
         msw_tensor_free(l->importance);
         l->importance = NULL;
@@ -110,8 +155,8 @@ msw_status msw_admm_mask_gradient(msw_admm *admm, uint32_t layer, msw_tensor *gr
     if (status)
         return status;
     status = masked_layer(&l, admm, layer, grad, "gradient");
-    if (!status && l->frozen)
-        status = msw_unified_project_gradient(grad, l->frozen);
+    if (!status)
+        msw__layer_mask(admm, l, grad, MSW_SLOT_LINEAR);
     return msw__admm_leave(admm, status);
 }
 
@@ -126,21 +171,21 @@ msw_status msw_admm_mask_slot(msw_admm *admm, uint32_t layer, msw_tensor *slot,
     status = masked_layer(&l, admm, layer, slot, "slot");
     if (!status && kind != MSW_SLOT_LINEAR && kind != MSW_SLOT_SQUARED)
         status = msw__admm_fail(admm, MSW_E_INVAL, "kind of slot %d", (int)kind);
-    if (!status && l->frozen)
-        status = msw_unified_project_slot(slot, l->frozen, kind);
-    if (status == MSW_E_NUMERIC)
-        msw__admm_fail(admm, status, "slot of \"%s\" is not finite", l->name);
+    if (!status && l->frozen && !msw__tensor_finite(slot))
+        status = msw__admm_fail(admm, MSW_E_NUMERIC, "slot of \"%s\" is not finite",
+                                l->name);
+    if (!status)
+        msw__layer_mask(admm, l, slot, kind);
     return msw__admm_leave(admm, status);
 }
 
 msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *l)
 {
-    const msw_status status =
-        l->frozen ? msw_unified_project(l->weights, l->frozen) : MSW_OK;
-
-    if (status == MSW_E_NUMERIC)
-        return msw__admm_fail(admm, status, "weight of \"%s\" is not finite", l->name);
-    return status;
+    if (l->frozen && !msw__tensor_finite(l->weights))
+        return msw__admm_fail(admm, MSW_E_NUMERIC, "weight of \"%s\" is not finite",
+                              l->name);
+    msw__layer_mask(admm, l, l->weights, MSW_SLOT_LINEAR);
+    return MSW_OK;
 }
 
 msw_status msw_admm_mask_weights(msw_admm *admm, uint32_t layer)

@@ -106,14 +106,18 @@ static void write_block(const msw__cell *cell, void *unused)
         fill_free(cell, u->free_weights + cell->free);
 }
 
-msw_status msw_unified_to_dense(msw_tensor *out, const msw_unified *u)
+msw_status msw__unified_write(msw_tensor *out, const msw_unified *u, size_t *columns,
+                              bool serial)
 {
-    if (!out || !u)
-        return MSW_E_INVAL;
     return msw__walk_blocks(&(msw__walk){
         .plan = u->plan, .u = u, .tensor = out, .access = MSW__WRITE,
-        .visit = write_block,
+        .visit = write_block, .columns = columns, .serial = serial,
     });
+}
+
+msw_status msw_unified_to_dense(msw_tensor *out, const msw_unified *u)
+{
+    return out && u ? msw__unified_write(out, u, NULL, false) : MSW_E_INVAL;
 }
 
 static void project_block(const msw__cell *cell, const uint8_t *signs)
@@ -136,11 +140,13 @@ static void project_squared(const msw__cell *cell, void *unused)
     project_block(cell, NULL);
 }
 
-static msw_status project(msw_tensor *t, const msw_unified *u, msw_slot kind)
+msw_status msw__unified_mask(msw_tensor *t, const msw_unified *u, msw_slot kind,
+                             size_t *columns, bool serial)
 {
     return msw__walk_blocks(&(msw__walk){
         .plan = u->plan, .u = u, .tensor = t, .access = MSW__READ | MSW__WRITE,
         .visit = kind == MSW_SLOT_LINEAR ? project_linear : project_squared,
+        .columns = columns, .serial = serial,
     });
 }
 
@@ -148,7 +154,7 @@ msw_status msw_unified_project_gradient(msw_tensor *gradient, const msw_unified 
 {
     if (!gradient || !u)
         return MSW_E_INVAL;
-    return project(gradient, u, MSW_SLOT_LINEAR);
+    return msw__unified_mask(gradient, u, MSW_SLOT_LINEAR, NULL, false);
 }
 
 msw_status msw_unified_project_slot(msw_tensor *slot, const msw_unified *u, msw_slot kind)
@@ -158,7 +164,7 @@ msw_status msw_unified_project_slot(msw_tensor *slot, const msw_unified *u, msw_
         return MSW_E_INVAL;
     if (!msw__tensor_finite(slot))
         return MSW_E_NUMERIC;
-    return project(slot, u, kind);
+    return msw__unified_mask(slot, u, kind, NULL, false);
 }
 
 msw_status msw_unified_project(msw_tensor *weights, const msw_unified *u)

@@ -102,25 +102,42 @@ static void walk_task(size_t index, void *arg)
         walk_block_row(j, i);
 }
 
+static msw_status run_tasks(job *j)
+{
+    const msw_plan *plan = j->walk->plan;
+    const size_t row_weights = plan->block_rows * plan->columns;
+    size_t count;
+
+    j->step = row_weights < TASK_WEIGHTS ? TASK_WEIGHTS / row_weights : 1;
+    count = (plan->block_row_count + j->step - 1) / j->step;
+    if (!j->walk->serial)
+        return msw__parallel(plan->ctx, count, walk_task, j);
+    for (size_t i = 0; i < count; i++)
+        walk_task(i, j);
+    return MSW_OK;
+}
+
 msw_status msw__walk_blocks(const msw__walk *walk)
 {
-    const msw_plan *plan = walk->plan;
-    const size_t row_weights = plan->block_rows * plan->columns;
     job j = {.walk = walk, .weighted = walk->importance && walk->importance->h};
-    msw_status status;
+    msw_status status = MSW_OK;
 
-    status = msw__view_new(&j.view, plan, walk->tensor);
+    if (!walk->columns)
+        status = msw__view_new(&j.view, walk->plan, walk->tensor);
+    else if (msw__plan_fits(walk->plan, walk->tensor))
+        msw__view_fill(&j.view, walk->plan, walk->tensor, walk->columns);
+    else
+        status = MSW_E_INVAL;
     if (status)
         return status;
     if (j.weighted)
-        status = msw__view_new(&j.importance, plan, walk->importance->h);
+        status = msw__view_new(&j.importance, walk->plan, walk->importance->h);
     if (!status) {
-        j.step = row_weights < TASK_WEIGHTS ? TASK_WEIGHTS / row_weights : 1;
-        status = msw__parallel(plan->ctx, (plan->block_row_count + j.step - 1) / j.step,
-                               walk_task, &j);
+        status = run_tasks(&j);
         if (j.weighted)
             msw__view_free(&j.importance);
     }
-    msw__view_free(&j.view);
+    if (!walk->columns)
+        msw__view_free(&j.view);
     return status;
 }

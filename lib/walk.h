@@ -33,11 +33,14 @@ typedef struct msw__walk {
     unsigned access;
     void (*visit)(const msw__cell *cell, void *arg);
     void *arg;
+    size_t *columns; /* memory for one size_t per column of the plan; NULL: allocated */
+    bool serial;     /* on the caller's thread */
 } msw__walk;
 
 /* Visit every block once. Visits run in parallel, but those of blocks whose signs share
  * a byte run one after another: they may write their own bits. MSW_E_INVAL: a tensor
- * does not have the plan's shape. */
+ * does not have the plan's shape. A serial walk without importance, with memory and a
+ * tensor that fits, cannot fail. */
 msw_status msw__walk_blocks(const msw__walk *walk) MSW_NODISCARD;
 
 /* The weights of a block, row by row. */

@@ -8,7 +8,7 @@ enum {
     OLDEST_CALL = sizeof(msw_conv_call),
     OLDEST_INFO = sizeof(msw_gemm_info),
     /* NCHW: images with fewer output pixels share a tile, at the price of copying y. */
-    SMALL_IMAGE = 64
+    SMALL_IMAGE = 128
 };
 
 /* How a call is cut into products. Output pixels are numbered through the batch. */

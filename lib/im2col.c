@@ -184,49 +184,67 @@ void msw__im2col_nchw(float *dst, size_t ld, const msw__window *w, const msw__im
     }
 }
 
-/* The elements of one row of the window, for one output pixel. src is the image's row. */
+/* The elements of one row of the window, for one output pixel, from its first one inside
+ * the image on. */
 static void copy_window_row(float *dst, const msw__window *w, const msw__images *x,
-                            const float *src, size_t h, size_t left, range columns)
+                            const float *src, size_t h, range columns)
 {
     const size_t positions = w->kernel_h * w->kernel_w;
+    const size_t step = w->dilation_w * x->ld;
+    size_t position = h * w->kernel_w + columns.first;
 
-    for (size_t kw = columns.first; kw < columns.end; kw++) {
-        const float *from = src + (left + kw * w->dilation_w - w->pad_left) * x->ld;
-        const size_t position = h * w->kernel_w + kw;
-
-        if (w->channels_fastest && x->ld == w->channels && w->dilation_w == 1) {
-            /* these and all that follow are neighbours on both sides */
-            memcpy(dst + position * w->channels, from,
-                   (columns.end - kw) * w->channels * sizeof *dst);
-            return;
-        }
-        if (w->channels_fastest)
-            memcpy(dst + position * w->channels, from, w->channels * sizeof *dst);
-        else
-            for (size_t i = 0; i < w->channels; i++)
-                dst[i * positions + position] = from[i];
+    if (w->channels_fastest && step == w->channels) { /* neighbours on both sides */
+        copy(dst + position * w->channels, src,
+             (columns.end - columns.first) * w->channels);
+        return;
     }
+    for (size_t i = columns.first; i < columns.end; i++, position++, src += step) {
+        if (w->channels_fastest)
+            copy(dst + position * w->channels, src, w->channels);
+        else
+            for (size_t c = 0; c < w->channels; c++)
+                dst[c * positions + position] = src[c];
+    }
+}
+
+/* Output columns whose window does not leave the image on either side. */
+static range inner_columns(const msw__window *w, const msw__images *x)
+{
+    const size_t span = (w->kernel_w - 1) * w->dilation_w;
+    const range first = inside(0, w->stride_w, x->out_width, w->pad_left, x->width);
+    const range last = inside(span, w->stride_w, x->out_width, w->pad_left, x->width);
+
+    return (range){first.first, last.end};
 }
 
 void msw__im2col_nhwc(float *dst, size_t ld, const msw__window *w, const msw__images *x,
                       size_t first, size_t count)
 {
+    const range inner = inner_columns(w, x), all = {0, w->kernel_w};
     pixel at = locate(x, first);
+    const float *end = dst + count * ld;
 
-    for (size_t j = 0; j < count; j++, dst += ld) {
-        const size_t top = at.row * w->stride_h, left = at.column * w->stride_w;
+    while (dst != end) {
+        const size_t top = at.row * w->stride_h;
         const range rows = inside(top, w->dilation_h, w->kernel_h, w->pad_top, x->height);
-        const range columns = inside(left, w->dilation_w, w->kernel_w, w->pad_left,
-                                     x->width);
         const float *image = x->data + at.image * x->batch_stride;
 
-        if (rows.end - rows.first < w->kernel_h || columns.end - columns.first < w->kernel_w)
-            zero(dst, w->kernel_h * w->kernel_w * w->channels);
-        for (size_t h = rows.first; h < rows.end; h++)
-            copy_window_row(dst, w, x,
-                            image + (top + h * w->dilation_h - w->pad_top) * x->width * x->ld,
-                            h, left, columns);
-        if (++at.column == x->out_width)
-            next_row(&at, x);
+        for (; dst != end && at.column < x->out_width; at.column++, dst += ld) {
+            const size_t left = at.column * w->stride_w;
+            const bool whole = at.column >= inner.first && at.column < inner.end;
+            const range columns = whole ? all : inside(left, w->dilation_w, w->kernel_w,
+                                                       w->pad_left, x->width);
+
+            if (!whole || rows.end - rows.first < w->kernel_h)
+                zero(dst, w->kernel_h * w->kernel_w * w->channels);
+            for (size_t h = rows.first; h < rows.end && columns.first < columns.end; h++) {
+                const size_t row = top + h * w->dilation_h - w->pad_top;
+                const size_t column = left + columns.first * w->dilation_w - w->pad_left;
+
+                copy_window_row(dst, w, x, image + (row * x->width + column) * x->ld, h,
+                                columns);
+            }
+        }
+        next_row(&at, x);
     }
 }

@@ -15,7 +15,7 @@ build=build/fuzz
 
 if [ ! -f "$build/build.ninja" ]; then
     CC=clang meson setup "$build" -Dfuzz=true -Dtests=enabled -Dexamples=disabled \
-        -Dopenmp=disabled -Dblas=none -Db_sanitize=address,undefined -Db_lundef=false \
+        -Dopenmp=disabled -Dblas=none -Dsimd=false -Db_sanitize=address,undefined -Db_lundef=false \
         -Dc_args=-fno-sanitize-recover=undefined
 fi
 # Freed memory is kept from reuse for a while only: the runs are short.

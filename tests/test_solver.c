@@ -107,25 +107,25 @@ static void options_out_of_range(void **state)
         double good, bad;
     } cases[] = {
         {offsetof(msw_admm_options, rho), 5, -1},
-        {offsetof(msw_admm_options, rho), 1e-5, INFINITY},
-        {offsetof(msw_admm_options, rho), 5, NAN},
+        {offsetof(msw_admm_options, rho), 1e-5, HUGE_VAL},
+        {offsetof(msw_admm_options, rho), 5, (double)NAN},
         {offsetof(msw_admm_options, rho_end), 5, -1},
         {offsetof(msw_admm_options, rho_factor), 2, 0.5},
-        {offsetof(msw_admm_options, rho_factor), 2, NAN},
+        {offsetof(msw_admm_options, rho_factor), 2, (double)NAN},
         {offsetof(msw_admm_options, tolerance), 0.1, -0.1},
-        {offsetof(msw_admm_options, tolerance), 0.1, NAN},
+        {offsetof(msw_admm_options, tolerance), 0.1, (double)NAN},
         {offsetof(msw_admm_options, ramp), 1, 1.01},
         {offsetof(msw_admm_options, ramp), 0.5, -0.1},
-        {offsetof(msw_admm_options, guard), INFINITY, -1},
-        {offsetof(msw_admm_options, guard), 3, NAN},
+        {offsetof(msw_admm_options, guard), HUGE_VAL, -1},
+        {offsetof(msw_admm_options, guard), 3, (double)NAN},
         {offsetof(msw_admm_options, learning_rate), 0.5, -0.5},
-        {offsetof(msw_admm_options, learning_rate), 0.5, INFINITY},
+        {offsetof(msw_admm_options, learning_rate), 0.5, HUGE_VAL},
         {offsetof(msw_admm_options, momentum), -1, 1},
-        {offsetof(msw_admm_options, momentum), 0.5, NAN},
+        {offsetof(msw_admm_options, momentum), 0.5, (double)NAN},
         {offsetof(msw_admm_options, beta2), 0.5, 1},
         {offsetof(msw_admm_options, beta2), 0.5, -0.5},
         {offsetof(msw_admm_options, weight_decay), 0.5, -0.5},
-        {offsetof(msw_admm_options, weight_decay), 0.5, NAN},
+        {offsetof(msw_admm_options, weight_decay), 0.5, (double)NAN},
     };
     msw_admm_options o;
 
@@ -173,7 +173,7 @@ static void layers_and_their_names(void **state)
     assert_int_equal(msw_admm_add_layer(NULL, wrong, NULL, &o), MSW_E_INVAL);
     o.prune = o.unify = 0.6;
     assert_int_equal(msw_admm_add_layer(b.admm, b.w[1], b.plan, &o), MSW_E_INVAL);
-    o.prune = NAN;
+    o.prune = (double)NAN;
     assert_int_equal(msw_admm_add_layer(b.admm, b.w[1], b.plan, &o), MSW_E_INVAL);
     o.prune = 0.1;
     o.exclude = 4;
@@ -235,7 +235,7 @@ static void calls_out_of_place(void **state)
     assert_int_equal(msw_admm_add_penalty(b.admm, 2, b.grad, 1), MSW_E_RANGE);
     assert_int_equal(msw_admm_add_penalty(b.admm, 0, NULL, 1), MSW_E_INVAL);
     assert_int_equal(msw_admm_add_penalty(b.admm, 0, wrong, 1), MSW_E_INVAL);
-    assert_int_equal(msw_admm_add_penalty(b.admm, 0, b.grad, NAN), MSW_E_INVAL);
+    assert_int_equal(msw_admm_add_penalty(b.admm, 0, b.grad, (double)NAN), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_weights(b.admm, 0, wrong), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_weights(b.admm, 5, wrong), MSW_E_RANGE);
     assert_int_equal(msw_admm_set_importance(b.admm, 0, wrong), MSW_E_INVAL);
@@ -246,11 +246,11 @@ static void calls_out_of_place(void **state)
     assert_int_equal(msw_admm_set_rho(b.admm, 0, 0), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_rho(b.admm, 1, 1), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_rho(b.admm, 2, 1), MSW_E_RANGE);
-    assert_int_equal(msw_admm_set_rho(b.admm, MSW_ALL_LAYERS, NAN), MSW_E_INVAL);
+    assert_int_equal(msw_admm_set_rho(b.admm, MSW_ALL_LAYERS, (double)NAN), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_ratios(b.admm, 0, 0.6, 0.6), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_ratios(b.admm, 1, 0.1, 0.1), MSW_E_INVAL);
     assert_int_equal(msw_admm_set_learning_rate(b.admm, 0), MSW_E_INVAL);
-    assert_int_equal(msw_admm_set_learning_rate(b.admm, NAN), MSW_E_INVAL);
+    assert_int_equal(msw_admm_set_learning_rate(b.admm, (double)NAN), MSW_E_INVAL);
     assert_false(b.admm->begun); /* none of them has begun anything */
     assert_int_equal(msw_admm_set_learning_rate(b.admm, 0.25), MSW_OK);
     assert_true(msw_admm_learning_rate(b.admm) == 0.25);

@@ -10,7 +10,7 @@
 
 struct settings {
     const char *folder, *load, *save, *save_dense, *picture;
-    int seed;
+    int seed, shift;
     bool tune, callbacks;
     double decay;
     struct recipe recipe;
@@ -42,6 +42,7 @@ static bool parse(struct settings *s, int argc, char **argv)
         {"--rho-end", ARGUMENT_NUMBER, &r->rho_end, "and at last"},
         {"--ramp", ARGUMENT_NUMBER, &r->ramp, "part of ADMM in which the shares rise"},
         {"--decay", ARGUMENT_NUMBER, &s->decay, "weight decay"},
+        {"--shift", ARGUMENT_COUNT, &s->shift, "pixels by which images are moved at most"},
         {NULL, ARGUMENT_FLAG, NULL, NULL},
     };
 
@@ -95,6 +96,7 @@ static bool run(const struct settings *s, struct split *split, struct values *be
     if (!network_load(before, s->load) || !network_load(weights, s->load))
         return false;
     trainer->weight_decay = (float)s->decay;
+    trainer->shift = s->shift;
     if (!compression_new(&c, trainer, &s->recipe))
         return false;
     good = compress(&c, s, &split->evaluation) && save(&c, s, before);

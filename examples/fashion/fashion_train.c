@@ -36,7 +36,7 @@ static void train(struct trainer *t, int epochs, float first_rate,
 int main(int argc, char **argv)
 {
     const char *folder = DATA_FOLDER, *path = NULL;
-    int seed = 1, epochs = 10, shift = 1;
+    int seed = 1, epochs = 10, shift = 0;
     double rate = 0.02, decay = 5e-4;
     bool tune = false;
     const struct argument table[] = {

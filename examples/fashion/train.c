@@ -11,7 +11,7 @@ bool trainer_new(struct trainer *t, const struct dataset *set, struct values *we
     bool good;
 
     *t = (struct trainer){.set = set, .weights = weights, .learning_rate = 0.02f,
-                          .momentum = 0.9f, .weight_decay = 5e-4f, .shift = 1};
+                          .momentum = 0.9f, .weight_decay = 5e-4f};
     t->rng = rng_make(seed, 1000);
     t->order = malloc(set->count * sizeof *t->order);
     good = t->order != NULL && values_new(&t->gradient) && values_new(&t->velocity);

@@ -25,6 +25,7 @@ if [ ! -f "$BUILD/build.ninja" ]; then
 fi
 ninja -C "$BUILD" --quiet
 programs=$BUILD/examples/fashion
+export OMP_WAIT_POLICY=passive # waiting threads leave a busy machine to others
 
 # Each program prints figures, one "name value" a line, and talks on stderr.
 figures=$DEMO.figures

@@ -15,7 +15,8 @@ static bool usage(const struct argument *table, const char *program)
     fprintf(stderr, "usage: %s [options]\n", program);
     for (; table->name != NULL; table++)
         fprintf(stderr, "  %s %s%*s%s\n", table->name, value[table->kind],
-                (int)(24 - strlen(table->name) - strlen(value[table->kind])), "", table->help);
+                (int)(24 - strlen(table->name) - strlen(value[table->kind])), "",
+                table->help);
     return false;
 }
 

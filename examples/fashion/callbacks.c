@@ -31,7 +31,7 @@ static int progress(const msw_admm_progress *p, void *user)
     float rate = cosine_rate((float)run->first_rate, (int)p->iteration, run->steps);
 
     compression_report(run->compression, (int)p->iteration, run->steps, p->loss);
-    return msw_admm_set_learning_rate(run->compression->admm, (double)rate) == MSW_OK ? 0 : -1;
+    return msw_admm_set_learning_rate(run->compression->admm, (double)rate) ? -1 : 0;
 }
 
 static bool run(struct compression *c, double first_rate, int steps, const char *what)

@@ -12,7 +12,7 @@
 
 const struct recipe default_recipe = {
     .layer = {
-        {"conv1", CONV1_WEIGHT, 1, 5, 0.0, 0.0},
+        {"conv1", CONV1_WEIGHT, 4, 5, 0.0, 0.0},
         {"conv2", CONV2_WEIGHT, 5, 4, 0.5, 0.5},
         {"fc1", FC1_WEIGHT, 4, 8, 0.6, 0.4},
         {"fc2", FC2_WEIGHT, 2, 8, 0.0, 1.0},
@@ -33,8 +33,9 @@ bool recipe_set_layer(struct recipe *recipe, const char *text)
     char name[16];
     int used = 0;
 
-    if (sscanf(text, "%15[^:]:%ux%u:%lf:%lf%n", name, &layer.block_rows, &layer.block_columns,
-               &layer.prune, &layer.unify, &used) == 5 && text[used] == '\0')
+    if (sscanf(text, "%15[^:]:%ux%u:%lf:%lf%n", name, &layer.block_rows,
+               &layer.block_columns, &layer.prune, &layer.unify, &used) == 5 &&
+        text[used] == '\0')
         for (int i = 0; i < LAYERS; i++)
             if (strcmp(name, recipe->layer[i].name) == 0) {
                 layer.name = recipe->layer[i].name;
@@ -49,8 +50,8 @@ bool recipe_set_layer(struct recipe *recipe, const char *text)
 bool compression_check(const struct compression *c, msw_status status, const char *what)
 {
     if (status != MSW_OK)
-        fprintf(stderr, "%s: %s%s%s\n", what, msw_status_text(status), c->admm ? ": " : "",
-                c->admm ? msw_admm_error(c->admm) : "");
+        fprintf(stderr, "%s: %s%s%s\n", what, msw_status_text(status),
+                c->admm ? ": " : "", c->admm ? msw_admm_error(c->admm) : "");
     return status == MSW_OK;
 }
 
@@ -207,14 +208,16 @@ void compression_report(const struct compression *c, int step, int steps, double
         progress_line("%s, epoch %.1f of %d: loss %.4f", what, (double)step / epoch_steps,
                       c->recipe->retrain_epochs, loss);
     else
-        progress_line("%s, epoch %.1f of %d: loss %.4f, rho %.3f, |W-Z|/|W| conv2 %.3f fc1 %.3f",
-                      what, (double)step / epoch_steps, c->recipe->admm_epochs, loss,
-                      msw_admm_rho(c->admm, FC1_WEIGHT),
-                      msw_admm_residual(c->admm, CONV2_WEIGHT, MSW_RESIDUAL_PRIMAL),
-                      msw_admm_residual(c->admm, FC1_WEIGHT, MSW_RESIDUAL_PRIMAL));
+        progress_line(
+            "%s, epoch %.1f of %d: loss %.4f, rho %.3f, |W-Z|/|W| conv2 %.3f fc1 %.3f",
+            what, (double)step / epoch_steps, c->recipe->admm_epochs, loss,
+            msw_admm_rho(c->admm, FC1_WEIGHT),
+            msw_admm_residual(c->admm, CONV2_WEIGHT, MSW_RESIDUAL_PRIMAL),
+            msw_admm_residual(c->admm, FC1_WEIGHT, MSW_RESIDUAL_PRIMAL));
 }
 
-static msw_status write_parameter(msw_writer *writer, const struct compression *c, int parameter)
+static msw_status write_parameter(msw_writer *writer, const struct compression *c,
+                                  int parameter)
 {
     const char *name = network_parameters[parameter].name;
     msw_store_options options;
@@ -264,13 +267,15 @@ static bool print_layer(const struct compression *c, const struct layer_recipe *
     msw_unified_free(unified);
     if (!compression_check(c, status, layer->name))
         return false;
-    printf("layers.%s.block \"%ux%u\"\n", layer->name, layer->block_rows, layer->block_columns);
+    printf("layers.%s.block \"%ux%u\"\n", layer->name, layer->block_rows,
+           layer->block_columns);
     printf("layers.%s.weights %llu\n", layer->name, (unsigned long long)info.weights);
     printf("layers.%s.pruned %.4f\n", layer->name,
            (double)info.pruned_blocks / (double)info.blocks);
     printf("layers.%s.unified %.4f\n", layer->name,
            (double)info.unified_blocks / (double)info.blocks);
-    printf("layers.%s.free %.4f\n", layer->name, (double)info.free_blocks / (double)info.blocks);
+    printf("layers.%s.free %.4f\n", layer->name,
+           (double)info.free_blocks / (double)info.blocks);
     return true;
 }
 

@@ -52,7 +52,8 @@ static bool read_end(gzFile file, const char *path)
 
 static uint32_t big_endian(const uint8_t *bytes)
 {
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
+           bytes[3];
 }
 
 /* Header of an IDX file: type (8 = unsigned byte) and rank, then the dimensions. */
@@ -67,7 +68,8 @@ static bool read_header(gzFile file, const char *path, uint8_t rank, uint32_t *c
     *count = big_endian(header + 4);
     if (*count == 0 || *count > MAX_COUNT)
         return fail(path, "impossible number of items");
-    if (rank == 3 && (big_endian(header + 8) != IMAGE_SIDE || big_endian(header + 12) != IMAGE_SIDE))
+    if (rank == 3 &&
+        (big_endian(header + 8) != IMAGE_SIDE || big_endian(header + 12) != IMAGE_SIDE))
         return fail(path, "the images are not 28x28");
     return true;
 }
@@ -128,7 +130,8 @@ static bool load_labels(struct dataset *set, const char *path)
 bool dataset_load(struct dataset *set, const char *folder, const char *part)
 {
     char images[4096], labels[4096];
-    int length = snprintf(images, sizeof images, "%s/%s-images-idx3-ubyte.gz", folder, part);
+    int length =
+        snprintf(images, sizeof images, "%s/%s-images-idx3-ubyte.gz", folder, part);
 
     *set = (struct dataset){0};
     snprintf(labels, sizeof labels, "%s/%s-labels-idx1-ubyte.gz", folder, part);
@@ -202,7 +205,8 @@ void image_augment(float *out, const uint8_t *image, int dx, int dy, bool mirror
 
         for (int x = 0; x < IMAGE_SIDE; x++) {
             int from_x = (mirror ? IMAGE_SIDE - 1 - x : x) + dx;
-            bool inside = from_x >= 0 && from_x < IMAGE_SIDE && from_y >= 0 && from_y < IMAGE_SIDE;
+            bool inside =
+                from_x >= 0 && from_x < IMAGE_SIDE && from_y >= 0 && from_y < IMAGE_SIDE;
 
             *out++ = normalised(inside ? image[from_y * IMAGE_SIDE + from_x] : 0);
         }

@@ -42,7 +42,7 @@ void split_free(struct split *split);
 /* One image as the network takes it: zero mean, unit variance over the training set. */
 void image_normalise(float *out, const uint8_t *image);
 
-/* The same, shifted by (dx, dy) pixels and perhaps mirrored; the edge is padded with black. */
+/* The same, shifted by (dx, dy) pixels and perhaps mirrored, padded with black. */
 void image_augment(float *out, const uint8_t *image, int dx, int dy, bool mirror);
 
 #endif

@@ -42,7 +42,8 @@ static bool parse(struct settings *s, int argc, char **argv)
         {"--rho-end", ARGUMENT_NUMBER, &r->rho_end, "and at last"},
         {"--ramp", ARGUMENT_NUMBER, &r->ramp, "part of ADMM in which the shares rise"},
         {"--decay", ARGUMENT_NUMBER, &s->decay, "weight decay"},
-        {"--shift", ARGUMENT_COUNT, &s->shift, "pixels by which images are moved at most"},
+        {"--shift", ARGUMENT_COUNT, &s->shift,
+         "pixels by which images are moved at most"},
         {NULL, ARGUMENT_FLAG, NULL, NULL},
     };
 

@@ -47,7 +47,8 @@ int main(int argc, char **argv)
         {"--rate", ARGUMENT_NUMBER, &rate, "first learning rate"},
         {"--decay", ARGUMENT_NUMBER, &decay, "weight decay"},
         {"--shift", ARGUMENT_COUNT, &shift, "pixels by which images are moved at most"},
-        {"--tune", ARGUMENT_FLAG, &tune, "train on 55,000 images, test on the other 5,000"},
+        {"--tune", ARGUMENT_FLAG, &tune,
+         "train on 55,000 images, test on the other 5,000"},
         {NULL, ARGUMENT_FLAG, NULL, NULL},
     };
     struct split split;

@@ -33,7 +33,8 @@ static void im2col(float *columns, const float *in, const struct conv_shape *s)
         for (int ky = 0; ky < s->kernel; ky++)
             for (int kx = 0; kx < s->kernel; kx++)
                 for (int y = 0; y < out_side; y++, columns += out_side)
-                    copy_row(columns, in + (c * s->side + y + ky) * s->side + kx, out_side);
+                    copy_row(columns, in + (c * s->side + y + ky) * s->side + kx,
+                             out_side);
 }
 
 /* The transpose of im2col: every pixel sums up what all its copies received. */
@@ -98,7 +99,8 @@ void conv_backward(float *in_gradient, float *weight_gradient, float *bias_gradi
     /* Making the columns anew is cheaper than keeping those of a whole batch. */
     im2col(columns, in, s);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, s->filters, reduction, pixels,
-                1.0f, out_gradient, pixels, columns, pixels, 1.0f, weight_gradient, reduction);
+                1.0f, out_gradient, pixels, columns, pixels, 1.0f, weight_gradient,
+                reduction);
     for (int f = 0; f < s->filters; f++)
         bias_gradient[f] += sum(out_gradient + f * pixels, pixels);
     if (in_gradient == NULL)
@@ -118,11 +120,12 @@ void pool_relu(float *out, const float *in, int channels, int side)
     /* The channels lie below each other: one tall image. */
     for (int y = 0; y < channels * side / 2; y++, in += 2 * side)
         for (int x = 0; x < side; x += 2)
-            *out++ = larger(larger(larger(in[x], in[x + 1]),
-                                   larger(in[x + side], in[x + side + 1])), 0.0f);
+            *out++ = larger(0.0f, larger(larger(in[x], in[x + 1]),
+                                         larger(in[x + side], in[x + side + 1])));
 }
 
-void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channels, int side)
+void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channels,
+                       int side)
 {
     for (int y = 0; y < channels * side / 2; y++, in += 2 * side)
         for (int x = 0; x < side; x += 2) {
@@ -139,8 +142,8 @@ void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channel
         }
 }
 
-void pool_relu_backward(float *in_gradient, const float *out_gradient, const uint8_t *winner,
-                        int channels, int side)
+void pool_relu_backward(float *in_gradient, const float *out_gradient,
+                        const uint8_t *winner, int channels, int side)
 {
     for (int y = 0; y < channels * side / 2; y++, in_gradient += 2 * side)
         for (int x = 0; x < side / 2; x++, out_gradient++, winner++)
@@ -166,13 +169,13 @@ void dense_backward(float *in_gradient, float *weight_gradient, float *bias_grad
                     const float *out_gradient, const float *in, const float *weight,
                     int count, int in_size, int out_size)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out_size, in_size, count,
-                1.0f, out_gradient, out_size, in, in_size, 1.0f, weight_gradient, in_size);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out_size, in_size, count, 1.0f,
+                out_gradient, out_size, in, in_size, 1.0f, weight_gradient, in_size);
     for (int n = 0; n < count; n++)
         for (int o = 0; o < out_size; o++)
             bias_gradient[o] += out_gradient[n * out_size + o];
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, in_size, out_size,
-                1.0f, out_gradient, out_size, weight, in_size, 0.0f, in_gradient, in_size);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, in_size, out_size, 1.0f,
+                out_gradient, out_size, weight, in_size, 0.0f, in_gradient, in_size);
 }
 
 void relu_forward(float *values, int count)

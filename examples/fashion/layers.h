@@ -37,9 +37,10 @@ void conv_backward(float *in_gradient, float *weight_gradient, float *bias_gradi
  * side elements. For training `winner` remembers which of the four it was, 4 for none.
  */
 void pool_relu(float *out, const float *in, int channels, int side);
-void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channels, int side);
-void pool_relu_backward(float *in_gradient, const float *out_gradient, const uint8_t *winner,
-                        int channels, int side);
+void pool_relu_forward(float *out, uint8_t *winner, const float *in, int channels,
+                       int side);
+void pool_relu_backward(float *in_gradient, const float *out_gradient,
+                        const uint8_t *winner, int channels, int side);
 
 /* out[count][out_size] = in[count][in_size] * weight[out_size][in_size]^T + bias */
 void dense_forward(float *out, const float *in, const float *weight, const float *bias,

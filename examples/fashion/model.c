@@ -12,7 +12,9 @@ static msw_status read_bias(msw_tensor **bias, struct model *m, int parameter)
     const struct parameter *p = &network_parameters[parameter];
     msw_status status = msw_reader_tensor(bias, m->reader, p->name);
 
-    return status == MSW_OK && msw_tensor_count(*bias) != p->count ? MSW_E_FORMAT : status;
+    if (status == MSW_OK && msw_tensor_count(*bias) != p->count)
+        status = MSW_E_FORMAT;
+    return status;
 }
 
 /* The weights, if they are of the shape this network has. */
@@ -39,7 +41,7 @@ static msw_status pack_conv(msw_conv **conv, struct model *m, const msw_unified 
     msw_conv_options_init(&options);
     options.bias = msw_tensor_data(bias);
     options.bias_count = msw_tensor_count(bias);
-    options.fallback = MSW_FALLBACK_NEVER; /* the comparison is with libmsw's own kernels */
+    options.fallback = MSW_FALLBACK_NEVER; /* libmsw's own kernels are to be compared */
     return msw_conv_new(conv, m->context, weights, &options);
 }
 
@@ -106,8 +108,7 @@ bool model_open(struct model *m, const char *path, int capacity)
         status = msw_reader_open(&m->reader, m->context, path, NULL);
     if (status != MSW_OK)
         fprintf(stderr, "%s: %s\n", path, msw_status_text(status));
-    if (status == MSW_OK &&
-        load_layer(m, CONV1_WEIGHT, CONV1_BIAS, &m->conv1, NULL, 0) &&
+    if (status == MSW_OK && load_layer(m, CONV1_WEIGHT, CONV1_BIAS, &m->conv1, NULL, 0) &&
         load_layer(m, CONV2_WEIGHT, CONV2_BIAS, &m->conv2, NULL, 0) &&
         load_layer(m, FC1_WEIGHT, FC1_BIAS, NULL, &m->fc1, MSW_ACTIVATION_RELU) &&
         load_layer(m, FC2_WEIGHT, FC2_BIAS, NULL, &m->fc2, MSW_ACTIVATION_NONE) &&

@@ -105,11 +105,11 @@ bool activations_new(struct activations *a, int capacity)
         float **array;
         size_t size;
     } parts[] = {
-        {&a->images, n * IMAGE_SIZE},     {&a->pool1, n * POOL1_SIZE},
-        {&a->pool2, n * POOL2_SIZE},      {&a->pool2_gradient, n * POOL2_SIZE},
-        {&a->fc1, n * UNITS},             {&a->fc1_gradient, n * UNITS},
-        {&a->scores, n * CLASSES},        {&a->map, MAP_SIZE},
-        {&a->map_gradient, MAP_SIZE},     {&a->columns, COLUMNS_SIZE},
+        {&a->images, n * IMAGE_SIZE}, {&a->pool1, n * POOL1_SIZE},
+        {&a->pool2, n * POOL2_SIZE},  {&a->pool2_gradient, n * POOL2_SIZE},
+        {&a->fc1, n * UNITS},         {&a->fc1_gradient, n * UNITS},
+        {&a->scores, n * CLASSES},    {&a->map, MAP_SIZE},
+        {&a->map_gradient, MAP_SIZE}, {&a->columns, COLUMNS_SIZE},
     };
     enum { PART_COUNT = sizeof parts / sizeof *parts };
     size_t total = 0;
@@ -139,7 +139,8 @@ void activations_free(struct activations *a)
 }
 
 /* Both convolutions work image by image: their columns then stay in the cache. */
-static void forward(struct activations *a, const struct values *weights, int count, bool training)
+static void forward(struct activations *a, const struct values *weights, int count,
+                    bool training)
 {
     float *const *w = weights->of;
 
@@ -150,12 +151,14 @@ static void forward(struct activations *a, const struct values *weights, int cou
         conv_forward(a->map, a->images + n * IMAGE_SIZE, w[CONV1_WEIGHT], w[CONV1_BIAS],
                      &conv1, a->columns);
         if (training)
-            pool_relu_forward(pool1, a->winner1 + n * POOL1_SIZE, a->map, FILTERS1, MAP1_SIDE);
+            pool_relu_forward(pool1, a->winner1 + n * POOL1_SIZE, a->map, FILTERS1,
+                              MAP1_SIDE);
         else
             pool_relu(pool1, a->map, FILTERS1, MAP1_SIDE);
         conv_forward(a->map, pool1, w[CONV2_WEIGHT], w[CONV2_BIAS], &conv2, a->columns);
         if (training)
-            pool_relu_forward(pool2, a->winner2 + n * POOL2_SIZE, a->map, FILTERS2, MAP2_SIDE);
+            pool_relu_forward(pool2, a->winner2 + n * POOL2_SIZE, a->map, FILTERS2,
+                              MAP2_SIDE);
         else
             pool_relu(pool2, a->map, FILTERS2, MAP2_SIDE);
     }
@@ -186,8 +189,8 @@ double network_backward(struct values *gradient, struct activations *a,
     dense_backward(a->fc1_gradient, g[FC2_WEIGHT], g[FC2_BIAS], a->scores, a->fc1,
                    w[FC2_WEIGHT], count, UNITS, CLASSES);
     relu_backward(a->fc1_gradient, a->fc1, count * UNITS);
-    dense_backward(a->pool2_gradient, g[FC1_WEIGHT], g[FC1_BIAS], a->fc1_gradient, a->pool2,
-                   w[FC1_WEIGHT], count, POOL2_SIZE, UNITS);
+    dense_backward(a->pool2_gradient, g[FC1_WEIGHT], g[FC1_BIAS], a->fc1_gradient,
+                   a->pool2, w[FC1_WEIGHT], count, POOL2_SIZE, UNITS);
     for (int n = 0; n < count; n++) {
         pool_relu_backward(a->map_gradient, a->pool2_gradient + n * POOL2_SIZE,
                            a->winner2 + n * POOL2_SIZE, FILTERS2, MAP2_SIDE);

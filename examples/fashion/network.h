@@ -33,7 +33,7 @@ enum parameter_id {
 struct parameter {
     const char *name;
     int rank;
-    size_t shape[4]; /* convolutions OIHW, fully connected layers [out][in], biases [out] */
+    size_t shape[4]; /* convolutions OIHW, fully connected [out][in], biases [out] */
     size_t count;    /* product of the shape */
 };
 

@@ -32,7 +32,8 @@ static bool mask_velocity(struct compression *c)
 {
     for (uint32_t i = 0; i < PARAMETERS; i++)
         if (!compression_check(
-                c, msw_admm_mask_slot(c->admm, i, c->velocity[i], MSW_SLOT_LINEAR), "mask"))
+                c, msw_admm_mask_slot(c->admm, i, c->velocity[i], MSW_SLOT_LINEAR),
+                "mask"))
             return false;
     return true;
 }
@@ -51,8 +52,8 @@ bool own_loop_retrain(struct compression *c)
         t->learning_rate = cosine_rate((float)c->recipe->retrain_rate, step, steps);
         loss += trainer_gradient(t);
         for (uint32_t i = 0; i < PARAMETERS; i++)
-            if (!compression_check(
-                    c, msw_admm_mask_gradient(c->admm, i, c->gradient[i]), "mask"))
+            if (!compression_check(c, msw_admm_mask_gradient(c->admm, i, c->gradient[i]),
+                                   "mask"))
                 return false;
         trainer_step(t);
         for (uint32_t i = 0; i < PARAMETERS; i++)

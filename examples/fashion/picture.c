@@ -110,7 +110,8 @@ static bool write_png(FILE *file, const uint8_t *image)
     return good;
 }
 
-bool picture_save(const char *path, const struct values *before, const struct values *after)
+bool picture_save(const char *path, const struct values *before,
+                  const struct values *after)
 {
     uint8_t *image = malloc((size_t)HEIGHT * LINE);
     FILE *file = image != NULL ? fopen(path, "wb") : NULL;
@@ -126,7 +127,8 @@ bool picture_save(const char *path, const struct values *before, const struct va
         good = fclose(file) == 0 && good;
     }
     if (!good)
-        fprintf(stderr, "%s: %s\n", path, errno != 0 ? strerror(errno) : "could not be written");
+        fprintf(stderr, "%s: %s\n", path,
+                errno != 0 ? strerror(errno) : "could not be written");
     free(image);
     return good;
 }

@@ -9,6 +9,7 @@
  * below the matrix of the first fully connected one. Blue is negative, white zero, red
  * positive. On failure says why on stderr and returns false.
  */
-bool picture_save(const char *path, const struct values *before, const struct values *after);
+bool picture_save(const char *path, const struct values *before,
+                  const struct values *after);
 
 #endif

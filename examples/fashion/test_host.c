@@ -120,14 +120,16 @@ static void spoil(const char *path, size_t cut, bool flip)
     if (flip)
         bytes[size - 6] ^= 1; /* in the checksum */
     file = fopen(path, "wb");
-    if (file == NULL || fwrite(bytes, 1, size - cut, file) != size - cut || fclose(file) != 0)
+    if (file == NULL || fwrite(bytes, 1, size - cut, file) != size - cut ||
+        fclose(file) != 0)
         check(false, path);
 }
 
 static bool loads(const struct fake *fake)
 {
     static uint8_t bytes[16 + 4 * IMAGE_SIZE];
-    const char *images = "fake-images-idx3-ubyte.gz", *labels = "fake-labels-idx1-ubyte.gz";
+    const char *images = "fake-images-idx3-ubyte.gz";
+    const char *labels = "fake-labels-idx1-ubyte.gz";
     struct dataset set;
     size_t size = 0;
     bool good;
@@ -152,7 +154,8 @@ static bool loads(const struct fake *fake)
 
 static void test_data(void)
 {
-    const struct fake whole = {.magic = 0x803, .images = 3, .side = IMAGE_SIDE, .labels = 3};
+    const struct fake whole = {
+        .magic = 0x803, .images = 3, .side = IMAGE_SIDE, .labels = 3};
     struct fake fake = whole;
     struct dataset set;
 

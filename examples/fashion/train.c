@@ -10,8 +10,11 @@ bool trainer_new(struct trainer *t, const struct dataset *set, struct values *we
 {
     bool good;
 
-    *t = (struct trainer){.set = set, .weights = weights, .learning_rate = 0.02f,
-                          .momentum = 0.9f, .weight_decay = 5e-4f};
+    *t = (struct trainer){.set = set,
+                          .weights = weights,
+                          .learning_rate = 0.02f,
+                          .momentum = 0.9f,
+                          .weight_decay = 5e-4f};
     t->rng = rng_make(seed, 1000);
     t->order = malloc(set->count * sizeof *t->order);
     good = t->order != NULL && values_new(&t->gradient) && values_new(&t->velocity);
@@ -55,21 +58,22 @@ static void augmented(float *out, const uint8_t *image, int shift, struct rng rn
     image_augment(out, image, dx, dy, rng_below(&rng, 2) != 0);
 }
 
-static void worker_gradient(struct trainer *t, struct worker *worker, const uint32_t *order,
-                            uint64_t batch_seed)
+static void worker_gradient(struct trainer *t, struct worker *worker,
+                            const uint32_t *order, uint64_t batch_seed)
 {
     struct activations *a = &worker->activations;
     uint8_t labels[PART];
 
     for (int i = 0; i < PART; i++) {
-        augmented(a->images + i * IMAGE_SIZE, t->set->images + (size_t)order[i] * IMAGE_SIZE,
-                  t->shift, rng_make(batch_seed, order[i]));
+        augmented(a->images + i * IMAGE_SIZE,
+                  t->set->images + (size_t)order[i] * IMAGE_SIZE, t->shift,
+                  rng_make(batch_seed, order[i]));
         labels[i] = t->set->labels[order[i]];
     }
     memset(worker->gradient.all, 0, PARAMETER_VALUES * sizeof(float));
     network_forward(a, t->weights, PART);
-    worker->loss = network_backward(&worker->gradient, a, t->weights, labels, PART,
-                                    1.0f / BATCH);
+    worker->loss =
+        network_backward(&worker->gradient, a, t->weights, labels, PART, 1.0f / BATCH);
 }
 
 static void add_up_gradients(struct trainer *t)
@@ -120,7 +124,8 @@ void trainer_step(struct trainer *t)
 #pragma omp parallel for schedule(static)
 #endif
     for (int i = 0; i < PARAMETER_VALUES; i++) {
-        velocity[i] = t->momentum * velocity[i] + gradient[i] + t->weight_decay * weights[i];
+        velocity[i] =
+            t->momentum * velocity[i] + gradient[i] + t->weight_decay * weights[i];
         weights[i] -= t->learning_rate * velocity[i];
     }
 }
@@ -144,7 +149,8 @@ static int worker_correct(struct worker *worker, const struct values *weights,
                         set->images + ((size_t)first + (size_t)i) * IMAGE_SIZE);
     network_classify(a, weights, count);
     for (int i = 0; i < count; i++)
-        correct += network_class(a->scores + i * CLASSES) == set->labels[first + (uint32_t)i];
+        correct +=
+            network_class(a->scores + i * CLASSES) == set->labels[first + (uint32_t)i];
     return correct;
 }
 

@@ -22,7 +22,7 @@ static inline void gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)
 #endif
 #ifdef MSW_HAVE_AVX512
     static const msw__wide_traits wide_avx512 = {
-        .width = 32, .strip_rows = 8, .table_rows = 8, .stage_bytes = 24 << 10,
+        .width = 32, .strip_rows = 8, .table_rows = 8, .stage_bytes = 32 << 10,
         .lookup = 0.6, .product = 0.6, .build = 18, .load = 2, .store = 4,
         .blas_call = 300, .blas_weight = 0.05, .blas = 0.0095};
 

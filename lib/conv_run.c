@@ -119,7 +119,9 @@ static msw_status lay_out(workspace *w, const msw_conv *c, const cut *k)
         return MSW_E_RANGE;
     w->gemm = end;
     w->gemm_bytes = gemm_bytes(c, k);
-    return msw__size_add(&w->bytes, end, w->gemm_bytes) ? MSW_OK : MSW_E_RANGE;
+    if (w->gemm_bytes == SIZE_MAX || !msw__size_add(&w->bytes, end, w->gemm_bytes))
+        return MSW_E_RANGE;
+    return MSW_OK;
 }
 
 /* The y of a tile that spans images, to its dense copy or back. */

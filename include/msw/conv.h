@@ -46,12 +46,14 @@ typedef struct msw_conv_call {
     size_t size;
     const float *x;
     float *y;             /**< must not overlap x */
-    size_t batch;         /**< 0 is fine */
+    size_t batch;         /**< 0 is fine, also with NULL for x and y */
     size_t height, width; /**< of x */
     /** Between channels (NCHW) or pixels (NHWC) of x and y, so that a slice of a
-     * larger array can be read or written; 0: contiguous. */
+     * larger array can be read or written; 0: contiguous. A stride with nothing to
+     * separate, a single channel, pixel or image, is not looked at. */
     size_t ldx, ldy;
-    size_t batch_stride_x, batch_stride_y; /**< between images; 0: contiguous */
+    /** Between images; 0: ld times channels (NCHW) or pixels (NHWC). */
+    size_t batch_stride_x, batch_stride_y;
     void *workspace;      /**< msw_conv_workspace() bytes, 64-byte aligned; NULL: the
                                context's allocator */
     size_t workspace_bytes;
@@ -95,8 +97,9 @@ MSW_API msw_status msw_conv_get_output(size_t *out_height, size_t *out_width,
 /**
  * One convolution. No byte outside the arrays is read or written. MSW_E_RANGE: a
  * stride or the workspace is too small, the kernel does not fit, or a size
- * overflows. MSW_E_INVAL: a NULL array, a misaligned workspace. Allocates only when
- * workspace is NULL. Thread-safety: safe, each call with its own y and workspace.
+ * overflows. MSW_E_INVAL: a NULL array, a misaligned workspace. MSW_E_HOST:
+ * parallel_for failed, and y may be written in part. Allocates only when workspace
+ * is NULL. Thread-safety: safe, each call with its own y and workspace.
  */
 MSW_API msw_status msw_conv_run(const msw_conv *conv,
                                 const msw_conv_call *call) MSW_NODISCARD;

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <msw/msw.h>
+#include "conv_fixture.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum { OUTPUTS = 3, INNER = 4, WEIGHTS = OUTPUTS * INNER };
 static const float gamma_[OUTPUTS] = {1.5f, -0.5f, 0};
@@ -29,13 +24,13 @@ static msw_batch_norm some_norm(void)
     return n;
 }
 
-typedef struct layer {
+typedef struct dense_layer {
     float weights[WEIGHTS], bias[OUTPUTS];
-} layer;
+} dense_layer;
 
-static layer some_layer(void)
+static dense_layer some_layer(void)
 {
-    layer l;
+    dense_layer l;
 
     for (int i = 0; i < WEIGHTS; i++)
         l.weights[i] = (float)(i * 7 % 5) - 1.75f;
@@ -50,7 +45,7 @@ static size_t weight(uint32_t kind, size_t o, size_t inner)
     return kind == MSW_WEIGHTS_IO ? inner * OUTPUTS + o : o * INNER + inner;
 }
 
-static msw_tensor *tensor_of(msw_context *ctx, layer *l, uint32_t kind)
+static msw_tensor *tensor_of(msw_context *ctx, dense_layer *l, uint32_t kind)
 {
     static const size_t shapes[4][4] = {{OUTPUTS, INNER}, {INNER, OUTPUTS},
                                         {OUTPUTS, 1, 2, 2}, {OUTPUTS, 2, 1, 2}};
@@ -63,7 +58,7 @@ static msw_tensor *tensor_of(msw_context *ctx, layer *l, uint32_t kind)
 }
 
 /* normalise(W x + bias) of one output, in double. */
-static double normalised(const layer *l, uint32_t kind, const msw_batch_norm *n,
+static double normalised(const dense_layer *l, uint32_t kind, const msw_batch_norm *n,
                          const float *x, size_t o)
 {
     double sum = (double)l->bias[o];
@@ -80,8 +75,8 @@ static double normalised(const layer *l, uint32_t kind, const msw_batch_norm *n,
 static void check_kind(msw_context *ctx, uint32_t kind, const msw_batch_norm *n)
 {
     static const float x[INNER] = {0.5f, -1, 2, 0.125f};
-    const layer before = some_layer();
-    layer after = before;
+    const dense_layer before = some_layer();
+    dense_layer after = before;
     msw_tensor *t = tensor_of(ctx, &after, kind);
 
     assert_int_equal(msw_conv_fold_batch_norm(t, after.bias, kind, n), MSW_OK);
@@ -111,8 +106,8 @@ static void test_strides(void **state)
 {
     static const size_t shape[2] = {OUTPUTS, 2}, strides[2] = {4, 2};
     const msw_batch_norm n = some_norm();
-    layer l = some_layer();
-    const layer before = l;
+    dense_layer l = some_layer();
+    const dense_layer before = l;
     msw_tensor *t;
 
     assert_int_equal(msw_tensor_borrow(&t, *state, l.weights, shape, strides, 2), MSW_OK);
@@ -122,10 +117,10 @@ static void test_strides(void **state)
     msw_tensor_free(t);
 }
 
-static void refuse(msw_context *ctx, uint32_t kind, const msw_batch_norm *n, float weight_0,
-                   msw_status want)
+static void refuse(msw_context *ctx, uint32_t kind, const msw_batch_norm *n,
+                   float weight_0, msw_status want)
 {
-    layer l = some_layer(), before;
+    dense_layer l = some_layer(), before;
     msw_tensor *t = tensor_of(ctx, &l, MSW_WEIGHTS_OI);
 
     l.weights[WEIGHTS - 1] = weight_0;
@@ -139,7 +134,7 @@ static void test_arguments(void **state)
 {
     msw_batch_norm n = some_norm();
     float bias[OUTPUTS] = {0};
-    layer l = some_layer();
+    dense_layer l = some_layer();
     msw_tensor *t = tensor_of(*state, &l, MSW_WEIGHTS_OI);
 
     assert_int_equal(msw_conv_fold_batch_norm(NULL, bias, 0, &n), MSW_E_INVAL);
@@ -196,21 +191,6 @@ static void test_not_finite(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    msw_context *ctx = NULL;
-    const msw_status status = msw_context_new(&ctx, NULL);
-
-    *state = ctx;
-    return status;
-}
-
-static int tear_down(void **state)
-{
-    msw_context_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,5 +200,5 @@ int main(void)
         cmocka_unit_test(test_not_finite),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, conv_set_up, conv_tear_down);
 }

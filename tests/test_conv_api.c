@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conv_fixture.h"
+#include "faults.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void test_output_size(void **state)
+{
+    layer l = layer_small(*state, 1);
+    msw_conv *conv;
+    size_t h = 9, w = 9;
+
+    l.options.stride_h = 2;
+    l.options.dilation_w = 2;
+    l.options.pad_bottom = 1;
+    l.options.pad_left = 3;
+    conv = layer_conv(*state, &l);
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, 7, 5), MSW_OK);
+    assert_int_equal(h, 3); /* (7 + 1 - 2 - 1) / 2 + 1 */
+    assert_int_equal(w, 4); /* 5 + 3 - 4 - 1 + 1 */
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, 1, 5), MSW_E_RANGE);
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, 7, 1), MSW_E_RANGE);
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, SIZE_MAX, 5), MSW_E_RANGE);
+    assert_int_equal(h, 3);
+    assert_int_equal(w, 4);
+    assert_int_equal(msw_conv_get_output(NULL, &w, conv, 7, 5), MSW_E_INVAL);
+    assert_int_equal(msw_conv_get_output(&h, NULL, conv, 7, 5), MSW_E_INVAL);
+    assert_int_equal(msw_conv_get_output(&h, &w, NULL, 7, 5), MSW_E_INVAL);
+    assert_true(msw_conv_workspace(conv, 1, 1, 5) == SIZE_MAX);
+    assert_true(msw_conv_workspace(conv, SIZE_MAX / 2, 9, 9) == SIZE_MAX);
+    assert_int_equal(msw_conv_workspace(conv, 0, 9, 9), 0);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
+static void test_options(void **state)
+{
+    layer l = layer_small(*state, 2);
+    const float bias[7] = {0};
+    msw_conv_options o = l.options;
+    msw_conv *conv = (msw_conv *)&o;
+
+    assert_int_equal(msw_conv_new(NULL, *state, l.u, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_conv_new(&conv, NULL, l.u, NULL), MSW_E_INVAL);
+    assert_null(conv);
+    assert_int_equal(msw_conv_new(&conv, *state, NULL, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, NULL), MSW_OK);
+    msw_conv_free(msw_conv_ref(conv));
+    msw_conv_free(conv);
+    msw_conv_free(NULL);
+    o.image = MSW_IMAGE_NHWC + 1;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
+    assert_null(conv);
+    o = l.options;
+    o.activation = MSW_ACTIVATION_RELU6 + 1;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
+    o = l.options;
+    o.fallback = MSW_FALLBACK_BLAS + 1;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
+    o = l.options;
+    o.bias = bias;
+    o.bias_count = 7;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
+    o = l.options;
+    o.size = 8;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
+    layer_free(&l);
+}
+
+/* The bound holds for all groups together. */
+static void test_max_bytes(void **state)
+{
+    layer l = layer_small(*state, 2);
+    msw_conv_options o = l.options;
+    msw_gemm_info info;
+    msw_conv *conv;
+
+    o.fallback = MSW_FALLBACK_NEVER;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_OK);
+    msw_gemm_info_init(&info);
+    assert_int_equal(msw_conv_get_info(&info, conv, 1, 9, 9), MSW_OK);
+    msw_conv_free(conv);
+    assert_true(info.bytes_packed > 0);
+    assert_int_equal(info.bytes_dense, 0);
+    o.max_bytes = info.bytes_packed;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_OK);
+    msw_conv_free(conv);
+    while (--o.max_bytes) {
+        assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_LIMIT);
+        assert_null(conv);
+    }
+    layer_free(&l);
+}
+
+static void test_info(void **state)
+{
+    layer l = layer_small(*state, 1);
+    msw_conv *conv = layer_conv(*state, &l);
+    msw_gemm_info info;
+
+    msw_gemm_info_init(&info);
+    assert_int_equal(msw_conv_get_info(&info, conv, 3, 9, 9), MSW_OK);
+    assert_non_null(info.kernel);
+    assert_non_null(info.reason);
+    assert_non_null(info.isa);
+    assert_true(info.predicted == 0 && info.measured == 0 && info.dense == 0);
+    assert_int_equal(msw_conv_get_info(&info, conv, 1, 2, 9), MSW_E_RANGE);
+    assert_int_equal(msw_conv_get_info(&info, NULL, 1, 9, 9), MSW_E_INVAL);
+    assert_int_equal(msw_conv_get_info(NULL, conv, 1, 9, 9), MSW_E_INVAL);
+    info.size = 8;
+    assert_int_equal(msw_conv_get_info(&info, conv, 1, 9, 9), MSW_E_INVAL);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
+/* Each way to get a call wrong is refused, and y stays as it was. */
+static void test_calls(void **state)
+{
+    layer l = layer_small(*state, 1);
+    msw_conv *conv = layer_conv(*state, &l);
+    static float x[2 * 4 * 5 * 5], y[2 * 6 * 3 * 3];
+    _Alignas(64) static unsigned char space[128];
+    struct {
+        msw_conv_call call;
+        msw_status status;
+    } cases[18];
+    msw_conv_call good;
+    size_t count = 0;
+
+    msw_conv_call_init(&good);
+    good.x = x;
+    good.y = y;
+    good.batch = 2;
+    good.height = good.width = 5;
+#define BAD(status_, change)              \
+    do {                                  \
+        msw_conv_call *c = &cases[count].call; \
+        *c = good;                        \
+        change;                           \
+        cases[count++].status = status_;  \
+    } while (0)
+    BAD(MSW_E_INVAL, c->x = NULL);
+    BAD(MSW_E_INVAL, c->y = NULL);
+    BAD(MSW_E_INVAL, c->beta = 2);
+    BAD(MSW_E_INVAL, c->size = 8);
+    BAD(MSW_E_VERSION, c->reserved = 1);
+    BAD(MSW_E_RANGE, c->height = 2);
+    BAD(MSW_E_RANGE, c->width = 2);
+    BAD(MSW_E_RANGE, c->ldx = 24);
+    BAD(MSW_E_RANGE, c->ldy = 8);
+    BAD(MSW_E_RANGE, c->batch_stride_x = 4 * 25 - 1);
+    BAD(MSW_E_RANGE, c->batch_stride_y = 6 * 9 - 1);
+    BAD(MSW_E_RANGE, c->batch = SIZE_MAX / 8);
+    BAD(MSW_E_RANGE, c->height = SIZE_MAX / 2);
+    BAD(MSW_E_RANGE, c->ldx = SIZE_MAX / 8);
+    BAD(MSW_E_RANGE, c->batch_stride_y = SIZE_MAX / 4);
+    BAD(MSW_E_INVAL, c->workspace = space + 4; c->workspace_bytes = SIZE_MAX);
+    BAD(MSW_E_RANGE, c->workspace = space; c->workspace_bytes = sizeof space);
+    BAD(MSW_E_RANGE, c->height = c->width = (size_t)1 << (sizeof(size_t) * 4));
+#undef BAD
+    for (size_t i = 0; i < sizeof y / sizeof *y; i++)
+        y[i] = UNTOUCHED;
+    assert_int_equal(count, sizeof cases / sizeof *cases);
+    for (size_t i = 0; i < count; i++)
+        if (msw_conv_run(conv, &cases[i].call) != cases[i].status)
+            fail_msg("case %zu gives %s", i,
+                     msw_status_text(msw_conv_run(conv, &cases[i].call)));
+    assert_int_equal(msw_conv_run(NULL, &good), MSW_E_INVAL);
+    assert_int_equal(msw_conv_run(conv, NULL), MSW_E_INVAL);
+    for (size_t i = 0; i < sizeof y / sizeof *y; i++)
+        assert_true(y[i] == UNTOUCHED);
+    good.batch = 0;
+    good.x = NULL;
+    good.y = NULL;
+    assert_int_equal(msw_conv_run(conv, &good), MSW_OK);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
+/* The stride of a single image, or of a single run, is anything. */
+static void test_idle_strides(void **state)
+{
+    layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 1, .channels = 1, .kernel_h = 1,
+               .kernel_w = 1, .groups = 1};
+    static float x[25], y[25];
+    msw_conv_call c;
+    msw_conv *conv;
+
+    layer_make_weights(*state, &l, false);
+    layer_make_options(&l, true);
+    l.options.image = MSW_IMAGE_NCHW;
+    conv = layer_conv(*state, &l);
+    msw_conv_call_init(&c);
+    c.x = x;
+    c.y = y;
+    c.batch = 1;
+    c.height = c.width = 5;
+    c.ldx = c.ldy = c.batch_stride_x = c.batch_stride_y = 1;
+    assert_int_equal(msw_conv_run(conv, &c), MSW_OK);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
+/* Refuse each allocation of making and running in turn. */
+static void test_out_of_memory(void **state)
+{
+    images x = images_new(2, 4, 9, 9, true, false);
+    images y = images_new(2, 6, 7, 7, true, false);
+    const msw_conv_call call = images_call(&x, &y, true);
+    faults f = {0};
+    msw_context *ctx = faults_context(&f);
+    msw_status status = MSW_E_NOMEM;
+    uint64_t blocks;
+    layer l;
+
+    (void)state;
+    assert_non_null(ctx);
+    l = layer_small(ctx, 2);
+    blocks = f.blocks;
+    images_fill(&x);
+    for (uint64_t k = 1; status; k++) {
+        msw_conv *conv;
+
+        faults_arm(&f, k, false);
+        status = msw_conv_new(&conv, ctx, l.u, &l.options);
+        if (status)
+            assert_null(conv);
+        else
+            status = msw_conv_run(conv, &call);
+        assert_true(status == MSW_OK || status == MSW_E_NOMEM);
+        assert_true(status == MSW_OK || f.failed == 1);
+        assert_true(k < 1000);
+        faults_arm(&f, 0, false);
+        msw_conv_free(conv);
+        assert_int_equal(f.blocks, blocks);
+    }
+    layer_free(&l);
+    msw_context_free(ctx);
+    assert_true(faults_clean(&f));
+    images_free(&x);
+    images_free(&y);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_output_size),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_max_bytes),
+        cmocka_unit_test(test_info),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_idle_strides),
+        cmocka_unit_test(test_out_of_memory),
+    };
+
+    return cmocka_run_group_tests(tests, conv_set_up, conv_tear_down);
+}

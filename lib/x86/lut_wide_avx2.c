@@ -5,7 +5,6 @@ typedef __m256 vector;
 typedef __m256i mask;
 
 enum { LANES = 8 };
-#define MAX_STRIP 6
 #define KERNEL msw__wide_avx2
 
 #define zero_v() _mm256_setzero_ps()

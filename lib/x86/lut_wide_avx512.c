@@ -5,8 +5,8 @@ typedef __m512 vector;
 typedef __mmask16 mask;
 
 enum { LANES = 16 };
-#define MAX_STRIP 8
 #define KERNEL msw__wide_avx512
+#define HALF_KERNEL msw__wide_avx2 /* for panels of up to 8 columns */
 
 #define zero_v() _mm512_setzero_ps()
 #define set1_v(f) _mm512_set1_ps(f)

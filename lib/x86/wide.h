@@ -5,7 +5,6 @@
  *                               fma_v (a * b + c), min_v, max_v (the second where one is
  *                               NaN)
  *   mask, mask_of(n)            of the first n lanes, and load_mask, store_mask
- *   MAX_STRIP                   rows of a strip for which the registers suffice
  *   KERNEL                      name of the function
  *
  * A panel is 2 vectors wide, or 1 where fewer columns are left: NV says which. */
@@ -17,13 +16,12 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 64")
 
-enum { WIDTH = 2 * LANES };
-
 typedef struct run {
     const msw__wide *w;
     const msw__product *p;
     size_t column;  /* of the panel, */
     size_t width;   /* how many are in use */
+    int shift;      /* places in bytes -> those of panels of this width */
     float *tables, *panel, *sums;
     mask use[2];
     const float *next_x;    /* what to prefetch: column `next_x` of the rows of x */
@@ -142,7 +140,7 @@ INLINE const uint32_t *table_record(const int H, const int NV, const run *r,
                                     const uint32_t *code, uint32_t groups, vector *sum)
 {
     const vector m = set1_v(bits_to_float(code));
-    const char *t = (const char *)r->tables + (code[1] >> (NV == 1));
+    const char *t = (const char *)r->tables + (code[1] >> r->shift);
 
     code += 2;
     for (uint32_t g = groups; g; g--) {
@@ -162,7 +160,7 @@ INLINE const uint32_t *free_record(const int H, const int NV, const run *r,
                                    const uint32_t *code, uint32_t columns, vector *sum)
 {
     const float *x = (const float *)(const void *)((const char *)r->panel +
-                                                   (*code++ >> (NV == 1)));
+                                                   (*code++ >> r->shift));
 
     for (uint32_t c = columns; c; c--) {
         vector xv[2];
@@ -267,7 +265,7 @@ INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
     for (uint32_t n = s->strips; n; n--) {
         const uint32_t head = code[0], row = code[1], counts = code[2];
         float *sums = r->sums + (size_t)(head & MSW__STRIP_MASK) * H * NV * LANES;
-        vector sum[MAX_STRIP * 2];
+        vector sum[MSW__MAX_STRIP * 2];
 
         code += MSW__HEADER_WORDS;
         prefetch_next(NV, r, pace);
@@ -310,17 +308,13 @@ DEFINE_STRIPS(3)
 DEFINE_STRIPS(4)
 DEFINE_STRIPS(5)
 DEFINE_STRIPS(6)
-#if MAX_STRIP == 8
 DEFINE_STRIPS(7)
 DEFINE_STRIPS(8)
-#endif
 
 static strips_function *const strips[][2] = {
     {strips_1_1, strips_1_2}, {strips_2_1, strips_2_2}, {strips_3_1, strips_3_2},
     {strips_4_1, strips_4_2}, {strips_5_1, strips_5_2}, {strips_6_1, strips_6_2},
-#if MAX_STRIP == 8
     {strips_7_1, strips_7_2}, {strips_8_1, strips_8_2},
-#endif
 };
 
 /* The rows of x of the stage after stage i, or of the next panel's first. */
@@ -328,7 +322,7 @@ static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
 {
     const bool last = i + 1 == c->stage_count;
     const msw__stage *s = &r->w->stages[c->stage + (last ? 0 : i + 1)];
-    const size_t column = r->column + (last ? WIDTH : 0);
+    const size_t column = r->column + (last ? r->w->width : 0);
 
     r->next_count = 0;
     if (r->p->across || column >= r->p->n)
@@ -366,12 +360,20 @@ void KERNEL(const msw__wide *w, size_t chunk, const msw__product *p, size_t colu
             char *slab)
 {
     const size_t left = p->n - column;
-    run r = {.w = w, .p = p, .column = column, .width = left < WIDTH ? left : WIDTH,
+#ifdef HALF_KERNEL
+    if (left <= LANES / 2) {
+        HALF_KERNEL(w, chunk, p, column, slab);
+        return;
+    }
+#endif
+    run r = {.w = w, .p = p, .column = column, .width = left < w->width ? left : w->width,
              .tables = (float *)(void *)slab,
              .panel = (float *)(void *)(slab + w->table_bytes),
              .sums = (float *)(void *)(slab + w->table_bytes + w->panel_bytes)};
+    const int nv = r.width > LANES ? 2 : 1;
 
+    r.shift = __builtin_ctz(w->width / ((unsigned)nv * LANES));
     r.use[0] = mask_of(r.width);
     r.use[1] = mask_of(r.width > LANES ? r.width - LANES : 0);
-    run_chunk(r.width > LANES ? 2 : 1, &r, &w->chunks[chunk]);
+    run_chunk(nv, &r, &w->chunks[chunk]);
 }

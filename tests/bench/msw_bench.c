@@ -7,9 +7,9 @@
  * Options before the cells: --isa c|avx2|avx512, --blas FILE (libopenblas.so.0), --rows
  * (rows layout), --seconds S per cell (0.2), --hot (each repeated on its own).
  *
- * Times are medians. The rival is sgemm, or for N = 1 sgemv, on one thread. The error is
- * the largest of 300 sampled elements against sums in double precision, as a share of
- * sum |w x|. */
+ * Times are medians, of the thread's processor time: a busy machine disturbs that less.
+ * The rival is sgemm, or for N = 1 sgemv, on one thread. The error is the largest of 300
+ * sampled elements against sums in double precision, as a share of sum |w x|. */
 #define _GNU_SOURCE
 #include "weights.h"
 
@@ -67,7 +67,7 @@ static double now(void)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -192,32 +192,30 @@ static int calls_for(void (*f)(bench *), bench *b)
     return 1 + (int)(50e-6 / (sample(f, b, 2) + 1e-9));
 }
 
-static void measure(bench *b, double *own, double *other)
+static double median(double *t, int n)
+{
+    qsort(t, (size_t)n, sizeof *t, compare);
+    return t[n / 2];
+}
+
+/* Medians of ours and the rival's: in turn, or hot, each for itself. */
+static void measure(bench *b, double medians[2])
 {
     static double t[2][MAX_SAMPLES];
     void (*const f[2])(bench *) = {run_msw, run_rival};
-    int calls[2], n = 0;
+    const int calls[2] = {calls_for(run_msw, b), calls_for(run_rival, b)};
 
-    for (int i = 0; i < 2; i++)
-        calls[i] = calls_for(f[i], b);
-    if (b->s->hot) {
-        for (int i = 0; i < 2; i++) {
-            const double end = now() + b->s->seconds / 2;
-            for (n = 0; n < MAX_SAMPLES && (n < MIN_SAMPLES || now() < end); n++)
+    for (int first = 0; first < 2; first += b->s->hot ? 1 : 2) {
+        const int last = b->s->hot ? first : 1;
+        const double end = now() + b->s->seconds;
+        int n = 0;
+
+        for (; n < MAX_SAMPLES && (n < MIN_SAMPLES || now() < end); n++)
+            for (int i = first; i <= last; i++)
                 t[i][n] = sample(f[i], b, calls[i]);
-            qsort(t[i], (size_t)n, sizeof **t, compare);
-            *(i ? other : own) = t[i][n / 2];
-        }
-        return;
+        for (int i = first; i <= last; i++)
+            medians[i] = median(t[i], n);
     }
-    for (const double end = now() + b->s->seconds;
-         n < MAX_SAMPLES && (n < MIN_SAMPLES || now() < end); n++)
-        for (int i = 0; i < 2; i++)
-            t[i][n] = sample(f[i], b, calls[i]);
-    for (int i = 0; i < 2; i++)
-        qsort(t[i], (size_t)n, sizeof **t, compare);
-    *own = t[0][n / 2];
-    *other = t[1][n / 2];
 }
 
 static double error_of(const bench *b)
@@ -253,8 +251,9 @@ static float *array(size_t count)
     return p;
 }
 
-static void print_cell(bench *b, double own, double other)
+static void print_cell(bench *b, const double medians[2])
 {
+    const double own = medians[0], other = medians[1];
     const cell *c = b->c;
     char shape[40], block[16], mix[16];
     msw_gemm_info info;
@@ -281,7 +280,7 @@ static void run_cell(msw_context *ctx, const settings *s, const rival *r, const 
     bench b = {.s = s, .r = r, .c = c};
     msw_gemm_options o;
     uint32_t seed = 3;
-    double own = 0, other = 0;
+    double medians[2] = {0};
 
     weights_make(&b.w, ctx, &spec);
     msw_gemm_options_init(&o);
@@ -296,8 +295,8 @@ static void run_cell(msw_context *ctx, const settings *s, const rival *r, const 
         b.x[i] = random_float(&seed);
     b.workspace_bytes = msw_gemm_workspace(b.g, c->n);
     b.workspace = array(b.workspace_bytes / sizeof(float) + 1);
-    measure(&b, &own, &other);
-    print_cell(&b, own, other);
+    measure(&b, medians);
+    print_cell(&b, medians);
     msw_gemm_free(b.g);
     weights_free(&b.w);
     free(b.x);

@@ -81,9 +81,9 @@ static msw_status make(msw_gemm *g, const msw_unified *u, const msw_gemm_options
         return status;
     set_activation(g, o->activation);
     msw__gemm_table_init(&g->table, g->ctx->cpu);
-    status = msw__wide_pack(&g->wide, g->ctx, u, g->table.wide_traits);
-    if (!status && o->max_bytes && msw__gemm_packed_bytes(g) > o->max_bytes)
-        status = MSW_E_LIMIT;
+    for (int kind = 0; kind < MSW__GEMM_BLAS && !status; kind++)
+        if (g->table.kernel[kind])
+            status = msw__wide_pack(&g->packs[kind], g->ctx, u, g->table.traits[kind]);
     if (!status)
         status = msw__gemm_choose(g, u, o);
     return status;
@@ -135,7 +135,8 @@ void msw_gemm_free(msw_gemm *gemm)
     if (!gemm || !msw__refs_drop(&gemm->refs))
         return;
     ctx = gemm->ctx;
-    msw__wide_free(&gemm->wide, ctx);
+    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
+        msw__wide_free(&gemm->packs[kind], ctx);
     msw__free(ctx, gemm->dense, gemm->rows * gemm->columns, sizeof *gemm->dense);
     msw__free(ctx, gemm->bias, gemm->rows + MSW__MAX_STRIP, sizeof *gemm->bias);
     msw__free(ctx, gemm->row, gemm->rows, sizeof *gemm->row);
@@ -146,36 +147,43 @@ void msw_gemm_free(msw_gemm *gemm)
 /* Running: a product falls into units, which are chunks of rows times panels of columns.
  * Each is computed the same way whichever task it belongs to. */
 
-static size_t units(const msw_gemm *g, size_t n)
+static size_t units(const msw__wide *w, size_t n)
 {
-    return (n - 1) / g->wide.width * g->wide.chunk_count + g->wide.chunk_count;
+    return ((n - 1) / w->width + 1) * w->chunk_count;
 }
 
-static size_t tasks(const msw_gemm *g, size_t n)
+static size_t tasks(const msw_gemm *g, const msw__wide *w, size_t n)
 {
     const msw_context *ctx = g->ctx;
     const size_t most = ctx->options.parallel_for ? HOOK_TASKS
                         : ctx->threads > 1        ? (size_t)ctx->threads * TASKS_PER_THREAD
                                                   : 1;
-    const size_t have = units(g, n);
+    const size_t have = units(w, n);
 
     return have < most ? have : most;
 }
 
 size_t msw_gemm_workspace(const msw_gemm *gemm, size_t n)
 {
-    size_t bytes;
+    size_t most = 0;
 
-    if (n == 0)
-        return 0;
-    if (n > SIZE_MAX / gemm->wide.chunk_count ||
-        !msw__size_mul(&bytes, tasks(gemm, n), msw__wide_slab(&gemm->wide)))
-        return SIZE_MAX;
-    return bytes;
+    for (int kind = 0; n && kind < MSW__GEMM_BLAS; kind++) {
+        const msw__wide *w = &gemm->packs[kind];
+        size_t bytes;
+
+        if (!msw__gemm_has(gemm, (msw__gemm_kind)kind))
+            continue;
+        if (n > SIZE_MAX / w->chunk_count ||
+            !msw__size_mul(&bytes, tasks(gemm, w, n), msw__wide_slab(w)))
+            return SIZE_MAX;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 typedef struct job {
-    const msw_gemm *g;
+    msw__wide_kernel *kernel;
+    const msw__wide *pack;
     const msw__product *product;
     char *workspace;
     size_t tasks, units;
@@ -184,20 +192,22 @@ typedef struct job {
 static void task(size_t index, void *arg)
 {
     const job *j = arg;
-    const msw__wide *w = &j->g->wide;
+    const msw__wide *w = j->pack;
     char *slab = j->workspace + index * msw__wide_slab(w);
     const size_t share = j->units / j->tasks, rest = j->units % j->tasks;
     const size_t begin = index * share + (index < rest ? index : rest);
     const size_t end = begin + share + (index < rest);
 
     for (size_t unit = begin; unit < end; unit++)
-        j->g->table.wide(w, unit % w->chunk_count, j->product,
-                         unit / w->chunk_count * w->width, slab);
+        j->kernel(w, unit % w->chunk_count, j->product,
+                  unit / w->chunk_count * w->width, slab);
 }
 
-static msw_status run_packed(const msw_gemm *g, const msw__product *p, char *workspace)
+static msw_status run_packed(const msw_gemm *g, msw__gemm_kind kind, const msw__product *p,
+                             char *workspace)
 {
-    job j = {g, p, workspace, tasks(g, p->n), units(g, p->n)};
+    const msw__wide *w = &g->packs[kind];
+    job j = {g->table.kernel[kind], w, p, workspace, tasks(g, w, p->n), units(w, p->n)};
 
     return msw__parallel(g->ctx, j.tasks, task, &j);
 }
@@ -291,7 +301,7 @@ msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind, const msw_ge
     if (!workspace)
         status = msw__alloc(&workspace, g->ctx, bytes, 1);
     if (!status)
-        status = run_packed(g, &p, workspace);
+        status = run_packed(g, kind, &p, workspace);
     if (!c->workspace)
         msw__free(g->ctx, workspace, bytes, 1);
     return status;

@@ -59,13 +59,14 @@ enum { MSW__HEADER_WORDS = 3, MSW__MAX_RECORDS = 4095 };
 typedef struct msw__wide_traits {
     uint32_t width;       /* columns of X in a panel */
     uint32_t strip_rows;  /* at most */
+    uint32_t sum_rows;    /* at least this many rows of sums are kept for a strip */
     uint32_t table_rows;  /* unified rows from which on a table of one group pays */
     size_t stage_bytes;   /* tables and panel buffer of a stage */
 
     /* The cost model: nanoseconds for a panel of full width, of one look-up, one
-     * product, one table of a group, loading a row of x, storing a row of y; and for
-     * the BLAS of a call, of reading a weight, of a product in one column. */
-    double lookup, product, build, load, store, blas_call, blas_weight, blas;
+     * product, one table of a group, loading a row of x, storing a row of y; and the
+     * share of it for a panel of which a quarter or half is in use. */
+    double lookup, product, build, load, store, quarter, half;
 } msw__wide_traits;
 
 typedef struct msw__stage {
@@ -108,22 +109,27 @@ typedef void msw__wide_kernel(const msw__wide *w, size_t chunk, const msw__produ
                               size_t column, char *slab);
 msw__wide_kernel msw__wide_c;
 
+/* What can run a product. Those before the BLAS have a packing. */
+typedef enum msw__gemm_kind {
+    MSW__GEMM_WIDE, MSW__GEMM_NARROW, MSW__GEMM_BLAS, MSW__GEMM_KINDS
+} msw__gemm_kind;
+
 /* The kernels of a context: the best of each class that its processor levels allow. */
 typedef struct msw__gemm_table {
-    msw__wide_kernel *wide;
-    const msw__wide_traits *wide_traits;
+    msw__wide_kernel *kernel[MSW__GEMM_BLAS];  /* NULL: none of this kind */
+    const msw__wide_traits *traits[MSW__GEMM_BLAS];
+    double blas_call, blas_weight, blas; /* nanoseconds: of a call, of reading a weight,
+                                            of a product in one column */
 } msw__gemm_table;
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu);
 
 /* The handle */
 
-typedef enum msw__gemm_kind { MSW__GEMM_WIDE, MSW__GEMM_BLAS } msw__gemm_kind;
-
 /* Times in seconds as tuned, for calls of about n columns. */
 typedef struct msw__gemm_timing {
     size_t n;
-    double seconds[2]; /* per msw__gemm_kind; 0: no such candidate */
+    double seconds[MSW__GEMM_KINDS]; /* of those that there are */
 } msw__gemm_timing;
 
 enum { MSW__TIMINGS = 5 };
@@ -136,7 +142,7 @@ struct msw_gemm {
     uint32_t *row;  /* row of y for each row of the view; NULL: the same */
     float low, high;
     msw__gemm_table table;
-    msw__wide wide;
+    msw__wide packs[MSW__GEMM_BLAS]; /* without chunks: not kept */
     float *dense;   /* for the BLAS, as the tensor's view without permutations; or NULL */
     bool tuned;
     msw__gemm_timing timings[MSW__TIMINGS];
@@ -160,6 +166,8 @@ msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u,
                             const msw_gemm_options *o) MSW_NODISCARD;
 /* What runs for n columns. */
 msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n);
+/* Is there a packing, or a dense copy? */
+bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind);
 const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind);
 uint64_t msw__gemm_packed_bytes(const msw_gemm *g);
 

@@ -11,8 +11,7 @@ enum { WIDTH = 16, GROUP_FLOATS = MSW__ENTRIES * WIDTH };
 
 static const msw__wide_traits traits = {
     .width = WIDTH, .strip_rows = MSW__MAX_STRIP, .table_rows = 8, .stage_bytes = 24 << 10,
-    .lookup = 3, .product = 3, .build = 100, .load = 5, .store = 10,
-    .blas_call = 500, .blas_weight = 0.05, .blas = 0.02};
+    .lookup = 3, .product = 3, .build = 100, .load = 5, .store = 10, .quarter = 1, .half = 1};
 
 typedef struct run {
     const msw__wide *w;
@@ -164,8 +163,8 @@ void msw__wide_c(const msw__wide *w, size_t chunk, const msw__product *p, size_t
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu)
 {
-    t->wide = msw__wide_c;
-    t->wide_traits = &traits;
+    *t = (msw__gemm_table){.kernel = {msw__wide_c}, .traits = {&traits}, .blas_call = 300,
+                           .blas_weight = 0.05, .blas = 0.0095};
 #if defined(__x86_64__)
     gemm_table_init_x86(t, cpu);
 #endif

@@ -10,45 +10,78 @@ enum { TUNE_ROUNDS = 5 };
 /* Columns for which a handle without an expected number is made ready. */
 static const size_t usual_n[] = {1, 8, 64, 512};
 
+bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind)
+{
+    return kind == MSW__GEMM_BLAS ? g->dense != NULL : g->packs[kind].chunk_count != 0;
+}
+
 uint64_t msw__gemm_packed_bytes(const msw_gemm *g)
 {
-    return msw__wide_bytes(&g->wide);
+    uint64_t bytes = 0;
+
+    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
+        if (msw__gemm_has(g, (msw__gemm_kind)kind))
+            bytes += msw__wide_bytes(&g->packs[kind]);
+    return bytes;
 }
 
 const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind)
 {
+    enum { DENSE = MSW__GEMM_BLAS };
     static const char *const names[][3] = {
-        {"lut_wide c", "lut_wide avx2", "lut_wide avx512"},
-        {"dense_blocks c", "dense_blocks avx2", "dense_blocks avx512"}};
+        [MSW__GEMM_WIDE] = {"lut_wide c", "lut_wide avx2", "lut_wide avx512"},
+        [MSW__GEMM_NARROW] = {"", "lut_narrow avx2", "lut_narrow avx512"},
+        [DENSE] = {"dense_blocks c", "dense_blocks avx2", "dense_blocks avx512"}};
     const uint32_t cpu = g->ctx->cpu;
 
     if (kind == MSW__GEMM_BLAS)
         return "blas";
-    return names[g->wide.table_count == 0]
+    return names[g->packs[kind].table_count ? (int)kind : DENSE]
                 [cpu & MSW_CPU_AVX512 ? 2 : cpu & MSW_CPU_AVX2 ? 1 : 0];
 }
 
-/* The model */
+/* The model: seconds */
 
-static double predict_wide(const msw_gemm *g, size_t n)
+static double predict_packed(const msw_gemm *g, msw__gemm_kind kind, size_t n)
 {
-    const msw__wide_traits *t = g->table.wide_traits;
-    const size_t panels = (n - 1) / g->wide.width + 1;
-    const double panel = (double)g->wide.lookups * t->lookup +
-                         (double)g->wide.products * t->product +
-                         (double)g->wide.table_count * g->wide.groups * t->build +
-                         (double)g->wide.column_count * t->load +
-                         (double)g->rows * t->store;
+    const msw__wide_traits *t = g->table.traits[kind];
+    const msw__wide *w = &g->packs[kind];
+    const size_t rest = n % w->width;
+    const double panel = (double)w->lookups * t->lookup + (double)w->products * t->product +
+                         (double)w->table_count * w->groups * t->build +
+                         (double)w->column_count * t->load + (double)g->rows * t->store;
+    double panels = (double)(n / w->width);
 
-    return 1e-9 * (double)panels * panel;
+    if (rest)
+        panels += 4 * rest <= w->width ? t->quarter : 2 * rest <= w->width ? t->half : 1;
+    return 1e-9 * panels * panel;
 }
 
 static double predict_blas(const msw_gemm *g, size_t n)
 {
-    const msw__wide_traits *t = g->table.wide_traits;
+    const msw__gemm_table *t = &g->table;
     const double weights = (double)g->rows * (double)g->columns;
 
     return 1e-9 * (t->blas_call + weights * t->blas_weight + weights * (double)n * t->blas);
+}
+
+static double predict(const msw_gemm *g, msw__gemm_kind kind, size_t n)
+{
+    return kind == MSW__GEMM_BLAS ? predict_blas(g, n) : predict_packed(g, kind, n);
+}
+
+/* Of those that there are; the one with a packing that the model likes best when only
+ * packings count. */
+static msw__gemm_kind best_predicted(const msw_gemm *g, size_t n, bool blas)
+{
+    msw__gemm_kind best = MSW__GEMM_WIDE;
+
+    for (int kind = MSW__GEMM_NARROW; kind < (blas ? MSW__GEMM_KINDS : MSW__GEMM_BLAS); kind++)
+        if (msw__gemm_has(g, (msw__gemm_kind)kind) &&
+            (!msw__gemm_has(g, best) ||
+             predict(g, (msw__gemm_kind)kind, n) < predict(g, best, n)))
+            best = (msw__gemm_kind)kind;
+    return best;
 }
 
 /* The dense copy */
@@ -127,10 +160,11 @@ static bool may_copy(const msw_gemm *g, const msw_gemm_options *o)
 
 static bool model_prefers_blas(const msw_gemm *g, size_t expected_n)
 {
-    if (expected_n)
-        return predict_blas(g, expected_n) < predict_wide(g, expected_n);
-    for (size_t i = 0; i < sizeof usual_n / sizeof *usual_n; i++)
-        if (predict_blas(g, usual_n[i]) < predict_wide(g, usual_n[i]))
+    const size_t *n = expected_n ? &expected_n : usual_n;
+    const size_t count = expected_n ? 1 : sizeof usual_n / sizeof *usual_n;
+
+    for (size_t i = 0; i < count; i++)
+        if (predict_blas(g, n[i]) < predict(g, best_predicted(g, n[i], false), n[i]))
             return true;
     return false;
 }
@@ -146,13 +180,14 @@ static double seconds(uint64_t begin, uint64_t end)
 static msw_status time_candidates(msw_gemm *g, msw__gemm_timing *t, msw_gemm_call *call)
 {
     for (int round = 0; round < TUNE_ROUNDS; round++)
-        for (int kind = MSW__GEMM_WIDE; kind <= MSW__GEMM_BLAS; kind++) {
-            const uint64_t begin = msw__clock_now(g->ctx);
+        for (int kind = 0; kind < MSW__GEMM_KINDS; kind++) {
+            uint64_t begin;
             double took;
             msw_status status;
 
-            if (kind == MSW__GEMM_BLAS && !g->dense)
+            if (!msw__gemm_has(g, (msw__gemm_kind)kind))
                 continue;
+            begin = msw__clock_now(g->ctx);
             status = msw__gemm_run_as(g, (msw__gemm_kind)kind, call);
             if (status)
                 return status;
@@ -210,18 +245,45 @@ static msw_status tune(msw_gemm *g, size_t expected_n)
     return status;
 }
 
+static msw__gemm_kind best_timed(const msw_gemm *g, const msw__gemm_timing *t)
+{
+    msw__gemm_kind best = MSW__GEMM_KINDS;
+
+    for (int kind = 0; kind < MSW__GEMM_KINDS; kind++)
+        if (msw__gemm_has(g, (msw__gemm_kind)kind) &&
+            (best == MSW__GEMM_KINDS || t->seconds[kind] < t->seconds[best]))
+            best = (msw__gemm_kind)kind;
+    return best;
+}
+
 static bool blas_ever_faster(const msw_gemm *g)
 {
     for (size_t i = 0; i < g->timing_count; i++)
-        if (g->timings[i].seconds[MSW__GEMM_BLAS] < g->timings[i].seconds[MSW__GEMM_WIDE])
+        if (best_timed(g, &g->timings[i]) == MSW__GEMM_BLAS)
             return true;
     return false;
+}
+
+/* For one expected number of columns one packing is enough. */
+static void drop_packings(msw_gemm *g, const msw_gemm_options *o)
+{
+    msw__gemm_kind best;
+
+    if (!o->expected_n)
+        return;
+    best = best_predicted(g, o->expected_n, false);
+    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
+        if (kind != (int)best && msw__gemm_has(g, (msw__gemm_kind)kind))
+            msw__wide_free(&g->packs[kind], g->ctx);
 }
 
 msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)
 {
     msw_status status = MSW_OK;
 
+    drop_packings(g, o);
+    if (o->max_bytes && msw__gemm_packed_bytes(g) > o->max_bytes)
+        return MSW_E_LIMIT;
     if (o->fallback == MSW_FALLBACK_BLAS && !copy_fits(g, o->max_bytes))
         return MSW_E_LIMIT;
     if (may_copy(g, o) && (o->tune || model_prefers_blas(g, o->expected_n)))
@@ -244,36 +306,32 @@ static const msw__gemm_timing *closest(const msw_gemm *g, size_t n)
     return best;
 }
 
+static msw__gemm_choice_made timed_choice(const msw_gemm *g, size_t n)
+{
+    const msw__gemm_timing *t = closest(g, n);
+    const double scale = (double)n / (double)t->n;
+    msw__gemm_choice_made c = {.kind = best_timed(g, t)};
+
+    c.predicted = predict(g, c.kind, n);
+    c.measured = t->seconds[c.kind] * scale;
+    c.dense = t->seconds[MSW__GEMM_BLAS] * scale;
+    c.reason = "timed: the fastest candidate";
+    return c;
+}
+
 msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n)
 {
-    msw__gemm_choice_made c = {.kind = MSW__GEMM_WIDE};
+    msw__gemm_choice_made c = {.reason = "cost model"};
 
     if (n == 0)
         n = 1;
-    c.predicted = predict_wide(g, n);
-    if (g->tuned) {
-        const msw__gemm_timing *t = closest(g, n);
-        const double scale = (double)n / (double)t->n;
-
-        c.measured = t->seconds[MSW__GEMM_WIDE] * scale;
-        c.dense = t->seconds[MSW__GEMM_BLAS] * scale;
-        c.reason = "timed: faster than the BLAS";
-        if (g->dense && c.dense < c.measured) {
-            c.kind = MSW__GEMM_BLAS;
-            c.measured = c.dense;
-            c.reason = "timed: the BLAS is faster";
-        } else if (c.dense == 0) {
-            c.reason = "timed: the only candidate";
-        }
-        return c;
-    }
-    c.reason = "cost model";
-    if (!g->dense) {
-        c.reason = "no dense copy for the BLAS";
-    } else if (predict_blas(g, n) < c.predicted) {
-        c.kind = MSW__GEMM_BLAS;
-        c.predicted = predict_blas(g, n);
+    if (g->tuned)
+        return timed_choice(g, n);
+    c.kind = best_predicted(g, n, true);
+    c.predicted = predict(g, c.kind, n);
+    if (c.kind == MSW__GEMM_BLAS)
         c.reason = "cost model: the BLAS is faster";
-    }
+    else if (!g->dense)
+        c.reason = "cost model; no dense copy for the BLAS";
     return c;
 }

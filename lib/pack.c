@@ -5,6 +5,7 @@
 #include <string.h>
 
 enum { CHUNK_ROWS = 1024 }; /* sums and code of a chunk share the second-level cache */
+enum { CODE_PADDING = 8 };  /* words: the narrow kernel loads weights by 8 */
 #define NEVER UINT32_MAX
 
 /* What a block is to the kernels. */
@@ -437,7 +438,9 @@ static void cut_chunks(packer *k)
         if (most < end - begin)
             most = end - begin;
     }
-    w->sum_bytes = (size_t)most * w->strip_rows * w->width * sizeof(float);
+    w->sum_bytes = (size_t)most * w->width * sizeof(float) *
+                   (w->strip_rows > k->traits->sum_rows ? w->strip_rows
+                                                        : k->traits->sum_rows);
 }
 
 static msw_status alloc_array(void *out, msw_context *ctx, size_t count, size_t size)
@@ -491,7 +494,7 @@ static msw_status alloc_wide(msw__wide *w, msw_context *ctx)
     if (!s)
         s = alloc_array(&w->table, ctx, w->table_count, sizeof *w->table);
     if (!s)
-        s = alloc_array(&w->code, ctx, w->code_count, sizeof *w->code);
+        s = alloc_array(&w->code, ctx, w->code_count + CODE_PADDING, sizeof *w->code);
     return s;
 }
 
@@ -514,9 +517,11 @@ static msw_status pack(packer *k)
     put_all(k);
     for (uint32_t i = 0; i < k->strip_count; i++)
         w->code_count += k->last_stage[i] == NEVER ? MSW__HEADER_WORDS : 0;
+    w->panel_bytes = (w->panel_bytes + MSW__ALIGN - 1) / MSW__ALIGN * MSW__ALIGN;
     status = alloc_wide(w, k->ctx);
     if (status)
         return status;
+    memset(w->code + w->code_count, 0, CODE_PADDING * sizeof *w->code);
     k->write = true;
     put_all(k);
     return MSW_OK;
@@ -545,7 +550,7 @@ void msw__wide_free(msw__wide *w, msw_context *ctx)
     msw__free(ctx, w->stages, w->stage_count, sizeof *w->stages);
     msw__free(ctx, w->column, w->column_count, sizeof *w->column);
     msw__free(ctx, w->table, w->table_count, sizeof *w->table);
-    msw__free(ctx, w->code, w->code_count, sizeof *w->code);
+    msw__free(ctx, w->code, w->code_count + CODE_PADDING, sizeof *w->code);
     memset(w, 0, sizeof *w);
 }
 
@@ -555,5 +560,5 @@ uint64_t msw__wide_bytes(const msw__wide *w)
            (uint64_t)w->stage_count * sizeof *w->stages +
            (uint64_t)w->column_count * sizeof *w->column +
            (uint64_t)w->table_count * sizeof *w->table +
-           (uint64_t)w->code_count * sizeof *w->code;
+           ((uint64_t)w->code_count + CODE_PADDING) * sizeof *w->code;
 }

@@ -326,14 +326,15 @@ static void test_fallback_limits(void **state)
 
     (void)state;
     weights_make(&w, ctx, &all_free);
-    g = new_gemm(ctx, &w, MSW_FALLBACK_NEVER);
+    msw_gemm_options_init(&o);
+    o.expected_n = 512;
+    o.fallback = MSW_FALLBACK_NEVER;
+    assert_int_equal(msw_gemm_new(&g, ctx, w.u, &o), MSW_OK);
     msw_gemm_info_init(&info);
     assert_int_equal(msw_gemm_get_info(&info, g, 100), MSW_OK);
     packed = info.bytes_packed;
     assert_true(packed > 0);
     msw_gemm_free(g);
-    msw_gemm_options_init(&o);
-    o.expected_n = 512;
     o.max_bytes = packed + ROWS * COLUMNS * 4 - 1;
     o.fallback = MSW_FALLBACK_BLAS;
     assert_int_equal(msw_gemm_new(&g, ctx, w.u, &o), MSW_E_LIMIT);

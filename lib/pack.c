@@ -6,6 +6,7 @@
 
 enum { CHUNK_ROWS = 1024 }; /* sums and code of a chunk share the second-level cache */
 enum { CODE_PADDING = 8 };  /* words: the narrow kernel loads weights by 8 */
+enum { COLUMN_PADDING = 1 }; /* an array even where all is pruned */
 #define NEVER UINT32_MAX
 
 /* What a block is to the kernels. */
@@ -266,7 +267,7 @@ static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32
 {
     const uint32_t lookups = count_records(k, strip, LOOKUPS);
     const uint32_t products = count_records(k, strip, PRODUCTS);
-    uint32_t *code = k->w->code + k->w->code_count;
+    uint32_t *code = k->write ? k->w->code + k->w->code_count : NULL;
     uint32_t head = strip - chunk->first_strip;
 
     if (k->write) {
@@ -490,7 +491,8 @@ static msw_status alloc_wide(msw__wide *w, msw_context *ctx)
     msw_status s = alloc_array(&w->stages, ctx, w->stage_count, sizeof *w->stages);
 
     if (!s)
-        s = alloc_array(&w->column, ctx, w->column_count, sizeof *w->column);
+        s = alloc_array(&w->column, ctx, w->column_count + COLUMN_PADDING,
+                        sizeof *w->column);
     if (!s)
         s = alloc_array(&w->table, ctx, w->table_count, sizeof *w->table);
     if (!s)
@@ -548,7 +550,7 @@ void msw__wide_free(msw__wide *w, msw_context *ctx)
 {
     msw__free(ctx, w->chunks, w->chunk_count, sizeof *w->chunks);
     msw__free(ctx, w->stages, w->stage_count, sizeof *w->stages);
-    msw__free(ctx, w->column, w->column_count, sizeof *w->column);
+    msw__free(ctx, w->column, w->column_count + COLUMN_PADDING, sizeof *w->column);
     msw__free(ctx, w->table, w->table_count, sizeof *w->table);
     msw__free(ctx, w->code, w->code_count + CODE_PADDING, sizeof *w->code);
     memset(w, 0, sizeof *w);

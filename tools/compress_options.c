@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#define _GNU_SOURCE
+#include "compress.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: msw compress [options] FILE -o OUT.msw\n"
+    "FILE: safetensors, npy, npz or .msw\n"
+    "\n"
+    "  -b, --block RxC        sides of the blocks, rows x columns (8x8)\n"
+    "      --prune SHARE      of the blocks that become zero (0.5)\n"
+    "      --unify SHARE      of the blocks that get one magnitude (0.4)\n"
+    "      --layers GLOB      only weights with such names; may be repeated\n"
+    "      --except GLOB      no weights with such names; may be repeated\n"
+    "      --kind GLOB=KIND   what the dimensions mean: oi, io, oihw, ohwi\n"
+    "      --groups GLOB=N    groups of a grouped convolution\n"
+    "      --f16              store 16-bit floats\n"
+    "      --threads N\n"
+    "  -o, --output OUT.msw\n"
+    "  -f, --force            overwrite OUT.msw\n"
+    "  -q, --quiet\n";
+
+static const struct option options[] = {
+    {"block", required_argument, NULL, 'b'},
+    {"prune", required_argument, NULL, OPTION_PRUNE},
+    {"unify", required_argument, NULL, OPTION_UNIFY},
+    {"layers", required_argument, NULL, OPTION_LAYERS},
+    {"except", required_argument, NULL, OPTION_EXCEPT},
+    {"kind", required_argument, NULL, OPTION_KIND},
+    {"groups", required_argument, NULL, OPTION_GROUPS},
+    {"f16", no_argument, NULL, OPTION_F16},
+    {"threads", required_argument, NULL, OPTION_THREADS},
+    {"output", required_argument, NULL, 'o'},
+    {"force", no_argument, NULL, 'f'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0}
+};
+
+static int read_option(struct compress_options *o, int option, struct problem *p)
+{
+    uint64_t threads = 0;
+
+    switch (option) {
+    case 'b':
+        return option_block(&o->block_rows, &o->block_columns, optarg, p);
+    case OPTION_PRUNE:
+        return option_number(&o->prune, optarg, 0, 1, "--prune", p);
+    case OPTION_UNIFY:
+        return option_number(&o->unify, optarg, 0, 1, "--unify", p);
+    case OPTION_LAYERS:
+        return rules_add(&o->layers, "--layers", optarg, p);
+    case OPTION_EXCEPT:
+        return rules_add(&o->except, "--except", optarg, p);
+    case OPTION_KIND:
+        return rules_add_kind(&o->kinds, "--kind", optarg, p);
+    case OPTION_GROUPS:
+        return rules_add_count(&o->groups, "--groups", optarg, p);
+    case OPTION_THREADS:
+        option_count(&threads, optarg, 1, 1024, "--threads", p);
+        o->threads = (uint32_t)threads;
+        return p->code;
+    case OPTION_F16:
+        o->f16 = true;
+        return p->code;
+    case 'o':
+        o->output = optarg;
+        return p->code;
+    case 'f':
+        o->force = true;
+        return p->code;
+    case 'q':
+        o->quiet = true;
+        return p->code;
+    default:
+        return usage_problem(p, "compress");
+    }
+}
+
+int compress_options_read(struct compress_options *o, int argc, char **argv,
+                          struct problem *p)
+{
+    int option;
+
+    memset(o, 0, sizeof *o);
+    o->block_rows = o->block_columns = 8;
+    o->prune = 0.5;
+    o->unify = 0.4;
+    while ((option = getopt_long(argc, argv, "b:o:fqh", options, NULL)) >= 0) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            exit(CODE_OK);
+        }
+        if (read_option(o, option, p))
+            return p->code;
+    }
+    if (optind + 1 != argc)
+        return problem_set(p, CODE_USAGE, "compress: one input file is needed");
+    if (!o->output)
+        return problem_set(p, CODE_USAGE, "compress: -o OUT.msw is missing");
+    if (o->prune + o->unify > 1)
+        return problem_set(p, CODE_USAGE, "the shares of --prune and --unify exceed 1");
+    o->input = argv[optind];
+    return p->code;
+}
+
+void compress_options_free(struct compress_options *o)
+{
+    rules_free(&o->layers);
+    rules_free(&o->except);
+    rules_free(&o->kinds);
+    rules_free(&o->groups);
+}
+
+bool compress_selects(msw_plan_options *plan, struct compress_options *o,
+                      const struct item *item)
+{
+    const struct rule *kind, *groups;
+
+    if (!item_is_tensor(item) || (item->rank != 2 && item->rank != 4))
+        return false;
+    if (o->layers.count && !rules_find(&o->layers, item->name))
+        return false;
+    if (rules_find(&o->except, item->name))
+        return false;
+    kind = rules_find(&o->kinds, item->name);
+    groups = rules_find(&o->groups, item->name);
+    msw_plan_options_init(plan);
+    plan->weights = item->rank == 2 ? MSW_WEIGHTS_OI : MSW_WEIGHTS_OIHW;
+    if (kind)
+        plan->weights = kind->value;
+    plan->block_rows = o->block_rows;
+    plan->block_columns = o->block_columns;
+    plan->groups = groups ? groups->value : 1;
+    return true;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *what;
+    tool_command *run;
+} commands[] = {
+    {"compress", "bring the weights of a file into unified-block form", command_compress},
+    {"export", "write a file's tensors as safetensors, npy or npz", command_export},
+    {"info", "list a file's tensors", command_info},
+    {"verify", "prove that every block is zero, unified or free", command_verify},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *to)
+{
+    fputs("usage: msw COMMAND [options] FILE...\n\n", to);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].what);
+    fputs("\n'msw COMMAND --help' lists the options; msw(1) is the manual.\n", to);
+}
+
+/* Names from a file do not command the terminal. */
+static void print_problem(struct problem *p)
+{
+    for (char *c = p->text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    fprintf(stderr, "msw: %s\n", p->text);
+}
+
+static int run(int argc, char **argv, struct problem *p)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0) {
+            watch_signals();
+            return commands[i].run(argc - 1, argv + 1, p);
+        }
+    if (strcmp(name, "--version") == 0) {
+        const uint32_t v = msw_version();
+        printf("msw %u.%u.%u\n", v >> 16 & 255, v >> 8 & 255, v & 255);
+        return CODE_OK;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return CODE_OK;
+    }
+    print_help(stderr);
+    return *name ? problem_set(p, CODE_USAGE, "%s: no such command", name) : CODE_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct problem p = {CODE_OK, ""};
+    int code = run(argc, argv, &p);
+
+    if (fflush(stdout) || ferror(stdout))
+        code = problem_set(&p, CODE_IO, "standard output: write failed");
+    if (p.code)
+        print_problem(&p);
+    return code;
+}

@@ -4,12 +4,7 @@
 
 enum {
     OLDEST_OPTIONS = sizeof(msw_conv_options),
-    OLDEST_INFO = sizeof(msw_gemm_info),
-    /* A tile's im2col matrix should stay in the second-level cache while gemm reads it,
-     * and be wide enough for gemm to share out. Multiples of 64 pixels. */
-    TILE_BYTES = 512 * 1024,
-    MIN_TILE = 128,
-    MAX_TILE = 1024
+    USUAL_PIXELS = 1024 /* many columns for a product */
 };
 
 static size_t or_one(uint32_t value)
@@ -32,45 +27,23 @@ static msw_status take_options(msw_conv_options *o, const msw_conv_options *opti
 }
 
 /* Fully connected weights are a 1x1 convolution. */
-static void set_window(msw__window *w, const msw_plan *p, const msw_conv_options *o)
+static void set_geometry(msw_conv *c, const msw_plan *p, const msw_conv_options *o)
 {
     const bool oihw = p->weights == MSW_WEIGHTS_OIHW;
     const bool conv = oihw || p->weights == MSW_WEIGHTS_OHWI;
+    msw__window *w = &c->window;
 
-    w->kernel_h = conv ? p->shape[oihw ? 2 : 1] : 1;
-    w->kernel_w = conv ? p->shape[oihw ? 3 : 2] : 1;
-    w->channels = p->columns / (w->kernel_h * w->kernel_w);
-    w->stride_h = or_one(o->stride_h);
-    w->stride_w = or_one(o->stride_w);
-    w->dilation_h = or_one(o->dilation_h);
-    w->dilation_w = or_one(o->dilation_w);
-    w->pad_top = o->pad_top;
-    w->pad_left = o->pad_left;
+    w->h = (msw__axis){conv ? p->shape[oihw ? 2 : 1] : 1, or_one(o->stride_h),
+                       or_one(o->dilation_h), o->pad_top, o->pad_bottom};
+    w->w = (msw__axis){conv ? p->shape[oihw ? 3 : 2] : 1, or_one(o->stride_w),
+                       or_one(o->dilation_w), o->pad_left, o->pad_right};
+    w->channels = p->columns / (w->h.kernel * w->w.kernel);
     w->channels_fastest = p->reduction == MSW_REDUCTION_CHANNELS;
-}
-
-static size_t tile_of(size_t elements)
-{
-    const size_t pixels = TILE_BYTES / sizeof(float) / elements / 64 * 64;
-
-    return pixels < MIN_TILE ? MIN_TILE : pixels > MAX_TILE ? MAX_TILE : pixels;
-}
-
-static void set_geometry(msw_conv *c, const msw_plan *p, const msw_conv_options *o)
-{
-    const msw__window *w = &c->window;
-
-    set_window(&c->window, p, o);
     c->groups = p->groups;
     c->outputs = p->group_rows;
     c->elements = p->columns;
     c->image = o->image;
-    c->pad_bottom = o->pad_bottom;
-    c->pad_right = o->pad_right;
-    c->tile = tile_of(c->elements);
-    c->pointwise = w->kernel_h == 1 && w->kernel_w == 1 && w->stride_h == 1 &&
-                   w->stride_w == 1 && !w->pad_top && !w->pad_left && !c->pad_bottom &&
-                   !c->pad_right;
+    c->transpose = msw__transpose_c;
 }
 
 /* Bytes of a kernel that count against max_bytes. */
@@ -110,8 +83,8 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
 
     c->gemms = memory;
     msw_gemm_options_init(&g);
-    g.expected_n = o->expected_pixels && o->expected_pixels < c->tile ? o->expected_pixels
-                                                                      : c->tile;
+    g.expected_n = o->expected_pixels && o->expected_pixels < USUAL_PIXELS
+                       ? o->expected_pixels : USUAL_PIXELS;
     g.max_bytes = o->max_bytes;
     g.activation = o->activation;
     g.fallback = o->fallback;
@@ -181,36 +154,32 @@ void msw_conv_free(msw_conv *conv)
 }
 
 /* One axis: floor((size + pads - dilation (kernel - 1) - 1) / stride) + 1. */
-static msw_status output_size(size_t *out, size_t size, size_t before, size_t after,
-                              size_t kernel, size_t dilation, size_t stride)
+static msw_status output_size(size_t *out, const msw__axis *a, size_t size)
 {
     size_t padded, span;
 
-    if (!msw__size_add(&padded, size, before) || !msw__size_add(&padded, padded, after) ||
-        !msw__size_mul(&span, kernel - 1, dilation) || span >= padded)
+    if (!msw__size_add(&padded, size, a->before) ||
+        !msw__size_add(&padded, padded, a->after) ||
+        !msw__size_mul(&span, a->kernel - 1, a->dilation) || span >= padded)
         return MSW_E_RANGE;
-    *out = (padded - span - 1) / stride + 1;
+    *out = (padded - span - 1) / a->stride + 1;
     return MSW_OK;
 }
 
 msw_status msw_conv_get_output(size_t *out_height, size_t *out_width, const msw_conv *conv,
                                size_t height, size_t width)
 {
-    const msw__window *w;
-    size_t h, v;
+    size_t h, w;
     msw_status status;
 
     if (!out_height || !out_width || !conv)
         return MSW_E_INVAL;
-    w = &conv->window;
-    status = output_size(&h, height, w->pad_top, conv->pad_bottom, w->kernel_h,
-                         w->dilation_h, w->stride_h);
+    status = output_size(&h, &conv->window.h, height);
     if (!status)
-        status = output_size(&v, width, w->pad_left, conv->pad_right, w->kernel_w,
-                             w->dilation_w, w->stride_w);
+        status = output_size(&w, &conv->window.w, width);
     if (status)
         return status;
     *out_height = h;
-    *out_width = v;
+    *out_width = w;
     return MSW_OK;
 }

@@ -3,8 +3,8 @@
 #ifndef MSW_LIB_CONV_H
 #define MSW_LIB_CONV_H
 
-#include "im2col.h"
 #include "internal.h"
+#include "planes.h"
 
 struct msw_conv {
     msw__refs refs;
@@ -12,12 +12,10 @@ struct msw_conv {
     msw_gemm **gemms;          /* one per group */
     size_t groups;
     size_t outputs;            /* of one group */
-    size_t elements;           /* of the reduction: rows of the im2col matrix */
+    size_t elements;           /* of the reduction */
     uint32_t image;            /* msw_image */
     msw__window window;
-    size_t pad_bottom, pad_right;
-    size_t tile;               /* output pixels per im2col matrix */
-    bool pointwise;            /* the im2col matrix is x itself */
+    msw__transpose *transpose;
 };
 
 /* Weights of one group of a grouped layer, as weights of their own; group.c. */

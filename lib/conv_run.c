@@ -1,38 +1,65 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A convolution as products over tiles of output pixels. */
+/* A convolution as products over bands of output pixels: some rows of an image, or some
+ * images. */
 #include "conv.h"
+#include "gemm.h"
 
 #include <string.h>
 
 enum {
     OLDEST_CALL = sizeof(msw_conv_call),
     OLDEST_INFO = sizeof(msw_gemm_info),
-    /* NCHW: images with fewer output pixels share a tile, at the price of copying y. */
-    SMALL_IMAGE = 128
+    /* What a band copies should stay in the second-level cache; but it should be wide
+     * enough for a product to share out. */
+    BAND_BYTES = 1024 * 1024,
+    MIN_PIXELS = 128,
+    /* NCHW: images with fewer output pixels share a band, at the price of copying y. */
+    SMALL_IMAGE = 128,
+    COPY_PIXELS = 64,        /* of y, in one go */
+    TASK_BYTES = 64 * 1024   /* copying less is not worth a task */
 };
 
-/* How a call is cut into products. Output pixels are numbered through the batch. */
+/* A call, checked, with its strides filled in. */
+typedef struct job {
+    const msw_conv *conv;
+    msw_conv_call call;
+    msw__images x;
+    size_t pixels;           /* of an image of y */
+} job;
+
+/* How a call is cut into bands, and what of them has to be copied. */
 typedef struct cut {
-    size_t pixels;     /* of one image */
-    size_t total;
-    size_t sequence;   /* a tile does not go beyond a multiple of it: pixels or total */
-    size_t tile;
-    bool copy_x;       /* im2col; otherwise a tile of x is a matrix as it is */
-    bool copy_y;       /* a tile of y may have to be put together */
+    size_t images, rows;     /* of a band; the last one may have fewer */
+    bool copy_y;             /* y of a band is put together, then copied */
+    msw__planes planes;
 } cut;
 
-/* Bytes for a call cut like this, and where the parts lie. */
-typedef struct workspace {
-    size_t x_ld, y_ld;
-    size_t y, gemm;    /* offsets of the tile of y and of gemm's workspace */
-    size_t gemm_bytes;
+/* The workspace: offsets in bytes. */
+typedef struct layout {
+    size_t rows;             /* where each row of X is in the planes */
+    size_t planes;
+    size_t matrix;           /* X, where a product wants it as a matrix */
+    size_t y, y_ld;          /* all outputs of a band */
+    size_t gemm, gemm_bytes;
     size_t bytes;
-} workspace;
+} layout;
 
 static size_t min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
+
+static size_t max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t divide_up(size_t a, size_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+/* The call */
 
 /* An array is `channels` runs of `pixels` elements (NCHW) or the other way round (NHWC).
  * Put in the strides that are 0; check that nothing overlaps and that the size does not
@@ -50,196 +77,427 @@ static msw_status resolve_strides(size_t *ld, size_t *batch_stride, uint32_t ima
         return MSW_E_RANGE;
     if (!*batch_stride || batch <= 1)
         *batch_stride = span;
-    if (*batch_stride < span - (*ld - run) || !msw__size_mul(&bytes, *batch_stride, batch) ||
+    if (*batch_stride < span - (*ld - run) ||
+        !msw__size_mul(&bytes, *batch_stride, batch) ||
         !msw__size_mul(&bytes, bytes, sizeof(float)))
         return MSW_E_RANGE;
     return MSW_OK;
 }
 
-/* Whether pixels of consecutive images follow each other like those of one image. */
-static bool images_join(uint32_t image, size_t pixels, size_t ld, size_t batch_stride)
+/* Sizes of x and y; strides as they are in the call. */
+static msw_status open_job(job *j, const msw_conv *c, const msw_conv_call *call)
 {
-    return image == MSW_IMAGE_NHWC && batch_stride == pixels * ld;
+    msw_conv_call *a = &j->call;
+    size_t pixels_x;
+    msw_status status;
+
+    j->conv = c;
+    *a = *call;
+    status = msw_conv_get_output(&j->x.out_height, &j->x.out_width, c, a->height, a->width);
+    if (status)
+        return status;
+    if (!msw__size_mul(&pixels_x, a->height, a->width) ||
+        !msw__size_mul(&j->pixels, j->x.out_height, j->x.out_width))
+        return MSW_E_RANGE;
+    j->x.channels = c->groups * c->window.channels;
+    status = resolve_strides(&a->ldx, &a->batch_stride_x, c->image, a->batch,
+                             j->x.channels, pixels_x);
+    if (!status)
+        status = resolve_strides(&a->ldy, &a->batch_stride_y, c->image, a->batch,
+                                 c->groups * c->outputs, j->pixels);
+    j->x.data = a->x;
+    j->x.height = a->height;
+    j->x.width = a->width;
+    j->x.ld = a->ldx;
+    j->x.batch_stride = a->batch_stride_x;
+    j->x.nhwc = c->image == MSW_IMAGE_NHWC;
+    return status;
 }
 
-/* x_joins and y_joins: see images_join(). */
-static cut cut_call(const msw_conv *c, size_t batch, size_t pixels, bool x_joins,
-                    bool y_joins)
-{
-    cut k = {.pixels = pixels, .total = batch * pixels};
-    const bool joined = y_joins && (x_joins || !c->pointwise);
-    const bool shared = c->image == MSW_IMAGE_NCHW && batch > 1 && pixels < SMALL_IMAGE;
+/* Cutting */
 
-    k.sequence = joined || shared ? k.total : pixels;
-    k.copy_x = !c->pointwise || shared;
-    k.copy_y = shared;
-    k.tile = k.copy_x ? min(c->tile, k.sequence) : k.sequence;
-    return k;
+/* A 1x1 convolution that reads x as it is. */
+static bool is_matrix(const msw_conv *c, const cut *k)
+{
+    return k->planes.in_place && k->images == 1 && c->window.h.kernel == 1 &&
+           c->window.w.kernel == 1;
 }
 
-/* The most that gemm needs for the tiles of a cut: whole ones and the last. */
-static size_t gemm_bytes(const msw_conv *c, const cut *k)
+/* Does the product of a band of n pixels want X as a matrix that is not there? */
+static bool wants_matrix(const msw_conv *c, const cut *k, size_t n)
 {
+    if (n == 0 || is_matrix(c, k))
+        return false;
+    for (size_t i = 0; i < c->groups; i++)
+        if (msw__gemm_choice(c->gemms[i], n).kind != MSW__GEMM_WIDE)
+            return true;
+    return false;
+}
+
+/* Bytes that a band copies for each row of y. */
+static double row_bytes(const job *j, const cut *k, bool matrix)
+{
+    const msw_conv *c = j->conv;
+    const msw__planes *p = &k->planes;
+    double floats = 0;
+
+    if (!p->in_place)
+        floats += (double)j->x.channels * (double)(p->phases_h * p->phases_w) *
+                  (double)p->width;
+    if (k->copy_y)
+        floats += (double)(c->groups * c->outputs) * (double)j->x.out_width;
+    if (matrix)
+        floats += (double)c->elements * (double)j->x.out_width;
+    return sizeof(float) * floats;
+}
+
+/* Bands of equal size, as far as that is possible. */
+static size_t even(size_t total, double most)
+{
+    const size_t part = most >= (double)total ? total : most < 1 ? 1 : (size_t)most;
+
+    return divide_up(total, divide_up(total, part));
+}
+
+static bool cut_job(cut *k, const job *j, bool matrix)
+{
+    const size_t height = j->x.out_height, batch = j->call.batch;
+    const bool shared = batch > 1 && (j->x.nhwc || j->pixels < SMALL_IMAGE);
+    double bytes, rows;
+
+    k->copy_y = j->x.nhwc || shared;
+    k->images = k->rows = 1;
+    if (!msw__planes_init(&k->planes, &j->conv->window, &j->x, 1, height))
+        return false;
+    bytes = row_bytes(j, k, matrix);
+    rows = BAND_BYTES / (bytes + 1);
+    if (rows < (double)height || !shared)
+        k->rows = even(height, rows * (double)j->x.out_width < MIN_PIXELS
+                                   ? (double)divide_up(MIN_PIXELS, j->x.out_width) : rows);
+    else
+        k->rows = height;
+    if (k->rows == height && shared)
+        k->images = even(batch, rows / (double)height);
+    return msw__planes_init(&k->planes, &j->conv->window, &j->x, k->images, k->rows);
+}
+
+/* Pixels of a whole band, and of the last one. */
+static size_t whole_band(const job *j, const cut *k)
+{
+    return k->images * k->rows * j->x.out_width;
+}
+
+static size_t last_band(const job *j, const cut *k)
+{
+    return k->rows == j->x.out_height
+               ? j->call.batch % k->images * j->pixels
+               : j->x.out_height % k->rows * j->x.out_width;
+}
+
+/* The most that gemm needs. */
+static size_t gemm_bytes(const job *j, const cut *k)
+{
+    const msw_conv *c = j->conv;
     size_t most = 0;
 
     for (size_t i = 0; i < c->groups; i++) {
-        const size_t whole = msw_gemm_workspace(c->gemms[i], k->tile);
-        const size_t last = msw_gemm_workspace(c->gemms[i], k->sequence % k->tile);
-
-        most = whole > most ? whole : most;
-        most = last > most ? last : most;
+        most = max(most, msw_gemm_workspace(c->gemms[i], whole_band(j, k)));
+        most = max(most, msw_gemm_workspace(c->gemms[i], last_band(j, k)));
     }
     return most;
 }
 
-/* *offset += count floats, to the next multiple of the alignment. */
-static bool place(size_t *offset, size_t rows, size_t ld)
+/* *at: the place for count times size bytes. *end moves behind it, to the next multiple of
+ * the alignment. */
+static bool place(size_t *at, size_t *end, size_t count, size_t size)
 {
     size_t bytes;
 
-    if (!msw__size_mul(&bytes, rows, ld) || !msw__size_mul(&bytes, bytes, sizeof(float)) ||
-        !msw__size_add(offset, *offset, bytes) ||
-        !msw__size_add(offset, *offset, MSW__ALIGN - 1))
+    *at = *end;
+    if (!msw__size_mul(&bytes, count, size) || !msw__size_add(end, *end, bytes) ||
+        !msw__size_add(end, *end, MSW__ALIGN - 1))
         return false;
-    *offset &= ~(size_t)(MSW__ALIGN - 1);
+    *end &= ~(size_t)(MSW__ALIGN - 1);
     return true;
 }
 
-static msw_status lay_out(workspace *w, const msw_conv *c, const cut *k)
+/* Rows of a tile whose beginnings do not share a few sets of the cache. */
+static size_t odd_lines(size_t floats)
 {
-    const bool nchw = c->image == MSW_IMAGE_NCHW;
-    size_t end = 0;
+    enum { LINE = MSW__ALIGN / sizeof(float) };
 
-    w->x_ld = nchw ? k->tile : c->elements;
-    w->y_ld = k->tile; /* only NCHW copies y */
-    if (k->copy_x && !place(&end, nchw ? c->elements : k->tile, w->x_ld))
+    return (divide_up(floats, LINE) | 1) * LINE;
+}
+
+static msw_status lay_out(layout *w, const job *j, const cut *k)
+{
+    const msw_conv *c = j->conv;
+    const size_t whole = whole_band(j, k), last = last_band(j, k);
+    const size_t matrix = wants_matrix(c, k, whole)  ? whole
+                          : wants_matrix(c, k, last) ? last : 0;
+    size_t end = 0, floats;
+
+    w->y_ld = odd_lines(whole);
+    w->gemm_bytes = gemm_bytes(j, k);
+    if (w->gemm_bytes == SIZE_MAX || !place(&w->rows, &end, c->elements, sizeof(size_t)) ||
+        !place(&w->planes, &end, msw__planes_size(&k->planes, k->images), sizeof(float)) ||
+        !msw__size_mul(&floats, c->elements, matrix) ||
+        !place(&w->matrix, &end, floats, sizeof(float)) ||
+        !msw__size_mul(&floats, c->groups * c->outputs, k->copy_y ? w->y_ld : 0) ||
+        !place(&w->y, &end, floats, sizeof(float)) ||
+        !place(&w->gemm, &end, w->gemm_bytes, 1))
         return MSW_E_RANGE;
-    w->y = end;
-    if (k->copy_y && !place(&end, c->outputs, w->y_ld))
-        return MSW_E_RANGE;
-    w->gemm = end;
-    w->gemm_bytes = gemm_bytes(c, k);
-    if (w->gemm_bytes == SIZE_MAX || !msw__size_add(&w->bytes, end, w->gemm_bytes))
-        return MSW_E_RANGE;
+    w->bytes = end;
     return MSW_OK;
 }
 
-/* The y of a tile that spans images, to its dense copy or back. */
-static void copy_y(float *tile, size_t ld, float *y, const msw_conv_call *call,
-                   const cut *k, size_t outputs, size_t first, size_t count, bool back)
+static msw_status plan_job(cut *k, layout *w, const job *j)
 {
-    for (size_t done = 0; done < count;) {
-        const size_t column = (first + done) % k->pixels;
-        const size_t run = min(k->pixels - column, count - done);
-        float *image = y + (first + done) / k->pixels * call->batch_stride_y + column;
+    if (!cut_job(k, j, false) ||
+        (wants_matrix(j->conv, k, whole_band(j, k)) && !cut_job(k, j, true)))
+        return MSW_E_RANGE;
+    return lay_out(w, j, k);
+}
 
-        for (size_t o = 0; o < outputs; o++) {
-            float *there = image + o * call->ldy, *here = tile + o * ld + done;
-            memcpy(back ? there : here, back ? here : there, run * sizeof *here);
-        }
-        done += run;
+/* Copying */
+
+typedef struct copying {
+    const job *j;
+    const cut *k;
+    const msw__band *band;
+    float *planes, *y;
+    size_t y_ld;
+    bool back;               /* y: to the caller's */
+    void (*unit)(const struct copying *c, size_t unit);
+    size_t units, tasks;
+} copying;
+
+static void copy_task(size_t index, void *arg)
+{
+    const copying *c = arg;
+    const size_t share = divide_up(c->units, c->tasks);
+    const size_t end = min((index + 1) * share, c->units);
+
+    for (size_t i = index * share; i < end; i++)
+        c->unit(c, i);
+}
+
+static msw_status run_copying(copying *c, size_t floats)
+{
+    c->tasks = max(1, min(c->units, floats / (TASK_BYTES / sizeof(float))));
+    return msw__parallel(c->j->conv->ctx, c->tasks, copy_task, c);
+}
+
+static void planes_unit(const copying *c, size_t unit)
+{
+    const msw_conv *conv = c->j->conv;
+
+    msw__planes_fill(c->planes, &c->k->planes, &conv->window, &c->j->x, c->band,
+                     conv->transpose, unit);
+}
+
+static msw_status fill_planes(const job *j, const cut *k, const msw__band *band,
+                              float *planes)
+{
+    copying c = {.j = j, .k = k, .band = band, .planes = planes, .unit = planes_unit};
+
+    c.units = msw__planes_units(&k->planes, &j->x, band);
+    return c.units ? run_copying(&c, msw__planes_size(&k->planes, band->images)) : MSW_OK;
+}
+
+static size_t band_pixels(const job *j, const msw__band *b)
+{
+    return b->rows * j->x.out_width; /* of one image */
+}
+
+/* Output `unit` of all images of the band. */
+static void y_unit_nchw(const copying *c, size_t unit)
+{
+    const msw_conv_call *call = &c->j->call;
+    const size_t pixels = band_pixels(c->j, c->band);
+
+    for (size_t i = 0; i < c->band->images; i++) {
+        float *y = call->y + (c->band->image + i) * call->batch_stride_y +
+                   unit * call->ldy + c->band->row * c->j->x.out_width;
+        float *tile = c->y + unit * c->y_ld + i * pixels;
+
+        memcpy(c->back ? y : tile, c->back ? tile : y, pixels * sizeof *y);
     }
 }
 
-/* One product: output pixels first ... first + count - 1 of one group. */
-static msw_status run_tile(const msw_conv *c, const msw_conv_call *call, const cut *k,
-                           const workspace *w, const msw__images *x, float *y,
-                           const msw_gemm *gemm, size_t first, size_t count)
+/* All outputs of some pixels of an image. */
+static void y_unit_nhwc(const copying *c, size_t unit)
 {
-    const bool nchw = c->image == MSW_IMAGE_NCHW;
-    const size_t image = first / k->pixels, pixel = first % k->pixels;
-    const size_t pixel_x = nchw ? 1 : x->ld, pixel_y = nchw ? 1 : call->ldy;
-    const bool gather = k->copy_y && pixel + count > k->pixels;
-    unsigned char *space = call->workspace;
-    float *x_tile = call->workspace, *y_tile = (float *)(void *)(space + w->y);
+    const msw_conv *conv = c->j->conv;
+    const msw_conv_call *call = &c->j->call;
+    const size_t outputs = conv->groups * conv->outputs;
+    const size_t pixels = band_pixels(c->j, c->band);
+    const size_t units = divide_up(pixels, COPY_PIXELS);
+    const size_t image = unit / units, first = unit % units * COPY_PIXELS;
+    const size_t count = min(pixels - first, COPY_PIXELS);
+    float *y = call->y + (c->band->image + image) * call->batch_stride_y +
+               (c->band->row * c->j->x.out_width + first) * call->ldy;
+    float *tile = c->y + image * pixels + first;
+
+    if (c->back)
+        conv->transpose(y, call->ldy, tile, c->y_ld, outputs, count);
+    else
+        conv->transpose(tile, c->y_ld, y, call->ldy, count, outputs);
+}
+
+static msw_status copy_y(const job *j, const cut *k, const msw__band *band, float *y,
+                         size_t y_ld, bool back)
+{
+    const size_t outputs = j->conv->groups * j->conv->outputs;
+    const size_t pixels = band_pixels(j, band);
+    copying c = {.j = j, .k = k, .band = band, .y = y, .y_ld = y_ld, .back = back};
+
+    c.unit = j->x.nhwc ? y_unit_nhwc : y_unit_nchw;
+    c.units = j->x.nhwc ? band->images * divide_up(pixels, COPY_PIXELS) : outputs;
+    return run_copying(&c, outputs * band->images * pixels);
+}
+
+/* X as a matrix, from the planes */
+
+static void spell_out(float *matrix, size_t rows, size_t n, const msw__gather *g)
+{
+    for (size_t k = 0; k < rows; k++)
+        for (size_t i = 0; i < n; i += g->run, matrix += g->run)
+            memcpy(matrix, g->x + g->row[k] + msw__gather_column(g, i),
+                   g->run * sizeof *matrix);
+}
+
+/* Products */
+
+/* One product: a group's outputs of a band. */
+static msw_status run_product(const job *j, const cut *k, const layout *w,
+                              const msw__gather *x, size_t n, msw_gemm_call *g,
+                              const msw_gemm *gemm)
+{
+    const msw_conv *c = j->conv;
+    char *space = j->call.workspace;
+    float *matrix = (float *)(void *)(space + w->matrix);
+
+    g->n = n;
+    g->beta = j->call.beta;
+    g->workspace = space + w->gemm;
+    g->workspace_bytes = w->gemm_bytes;
+    if (is_matrix(c, k)) {
+        g->x = x->x;
+        g->ldx = k->planes.channel;
+        return msw_gemm_run(gemm, g);
+    }
+    if (msw__gemm_choice(gemm, n).kind == MSW__GEMM_WIDE)
+        return msw__gemm_run_gathered(gemm, x, g);
+    spell_out(matrix, c->elements, n, x);
+    g->x = matrix;
+    g->ldx = n;
+    return msw_gemm_run(gemm, g);
+}
+
+/* The columns of X in the planes of a band. */
+static msw__gather gather(const job *j, const cut *k, const layout *w,
+                          const msw__band *band)
+{
+    const msw__planes *p = &k->planes;
+    char *space = j->call.workspace;
+    msw__gather g = {.x = p->in_place ? msw__planes_place(p, &j->x, band)
+                                      : (const float *)(void *)(space + w->planes),
+                     .row = (const size_t *)(void *)(space + w->rows),
+                     .run = j->x.out_width, .pitch = p->width,
+                     .runs = band->rows, .image = p->image};
+
+    if (g.run == g.pitch) { /* all rows of an image */
+        g.run *= band->rows;
+        g.runs = 1;
+    }
+    return g;
+}
+
+static msw_status run_products(const job *j, const cut *k, const layout *w,
+                               const msw__band *band)
+{
+    const msw_conv *c = j->conv;
+    const msw_conv_call *call = &j->call;
+    msw__gather x = gather(j, k, w, band);
     msw_gemm_call g;
-    msw_status status;
+    msw_status status = MSW_OK;
 
     msw_gemm_call_init(&g);
-    g.layout = nchw ? MSW_LAYOUT_COLUMNS : MSW_LAYOUT_ROWS;
-    g.n = count;
-    g.beta = call->beta;
-    g.workspace = space + w->gemm;
-    g.workspace_bytes = w->gemm_bytes;
-    if (!k->copy_x) {
-        g.x = x->data + image * x->batch_stride + pixel * pixel_x;
-        g.ldx = x->ld;
-    } else {
-        (nchw ? msw__im2col_nchw : msw__im2col_nhwc)(x_tile, w->x_ld, &c->window, x, first,
-                                                     count);
-        g.x = x_tile;
-        g.ldx = w->x_ld;
+    g.layout = MSW_LAYOUT_COLUMNS;
+    g.ldy = k->copy_y ? w->y_ld : call->ldy;
+    g.y = k->copy_y ? (float *)(void *)((char *)call->workspace + w->y)
+                    : call->y + band->image * call->batch_stride_y +
+                          band->row * j->x.out_width;
+    for (size_t i = 0; i < c->groups && !status; i++) {
+        status = run_product(j, k, w, &x, band->images * band_pixels(j, band), &g,
+                             c->gemms[i]);
+        x.x += c->window.channels * k->planes.channel;
+        g.y += c->outputs * g.ldy;
     }
-    if (!gather) {
-        g.y = y + image * call->batch_stride_y + pixel * pixel_y;
-        g.ldy = call->ldy;
-        return msw_gemm_run(gemm, &g);
-    }
-    g.y = y_tile;
-    g.ldy = w->y_ld;
-    if (call->beta)
-        copy_y(y_tile, w->y_ld, y, call, k, c->outputs, first, count, false);
-    status = msw_gemm_run(gemm, &g);
+    return status;
+}
+
+static msw_status run_band(const job *j, const cut *k, const layout *w,
+                           const msw__band *band)
+{
+    char *space = j->call.workspace;
+    float *y = (float *)(void *)(space + w->y);
+    msw_status status = fill_planes(j, k, band, (float *)(void *)(space + w->planes));
+
+    if (!status && k->copy_y && j->call.beta)
+        status = copy_y(j, k, band, y, w->y_ld, false);
     if (!status)
-        copy_y(y_tile, w->y_ld, y, call, k, c->outputs, first, count, true);
+        status = run_products(j, k, w, band);
+    if (!status && k->copy_y)
+        status = copy_y(j, k, band, y, w->y_ld, true);
     return status;
 }
 
-static msw_status run_group(const msw_conv *c, const msw_conv_call *call, const cut *k,
-                            const workspace *w, const msw__images *images, size_t group)
+static msw_status run_bands(const job *j, const cut *k, const layout *w)
 {
-    const bool nchw = c->image == MSW_IMAGE_NCHW;
-    msw__images x = *images;
-    float *y = call->y + group * c->outputs * (nchw ? call->ldy : 1);
-    msw_status status = MSW_OK;
-    size_t count;
-
-    x.data += group * c->window.channels * (nchw ? x.ld : 1);
-    for (size_t first = 0; first < k->total && !status; first += count) {
-        count = min(k->tile, k->sequence - first % k->sequence);
-        status = run_tile(c, call, k, w, &x, y, c->gemms[group], first, count);
-    }
-    return status;
-}
-
-static msw_status run_groups(const msw_conv *c, const msw_conv_call *call, const cut *k,
-                             const workspace *w, const msw__images *x)
-{
+    size_t *rows = (size_t *)(void *)((char *)j->call.workspace + w->rows);
+    const size_t batch = j->call.batch, height = j->x.out_height;
     msw_status status = MSW_OK;
 
-    for (size_t group = 0; group < c->groups && !status; group++)
-        status = run_group(c, call, k, w, x, group);
+    msw__planes_elements(rows, &k->planes, &j->conv->window);
+    for (size_t image = 0; image < batch && !status; image += k->images)
+        for (size_t row = 0; row < height && !status; row += k->rows) {
+            const msw__band band = {image, min(k->images, batch - image), row,
+                                    min(k->rows, height - row)};
+
+            status = run_band(j, k, w, &band);
+        }
     return status;
 }
 
 /* With the caller's workspace, or with one of our own. */
-static msw_status run_in_workspace(const msw_conv *c, msw_conv_call *call, const cut *k,
-                                   const msw__images *x)
+static msw_status run_job(job *j)
 {
-    workspace w;
-    msw_status status = lay_out(&w, c, k);
+    msw_context *ctx = j->conv->ctx;
+    layout w;
+    cut k;
+    msw_status status = plan_job(&k, &w, j);
 
     if (status)
         return status;
-    if (call->workspace) {
-        if (call->workspace_bytes < w.bytes)
+    if (j->call.workspace) {
+        if (j->call.workspace_bytes < w.bytes)
             return MSW_E_RANGE;
-        return run_groups(c, call, k, &w, x);
+        return run_bands(j, &k, &w);
     }
-    status = msw__alloc(&call->workspace, c->ctx, w.bytes, 1);
+    status = msw__alloc(&j->call.workspace, ctx, w.bytes, 1);
     if (!status)
-        status = run_groups(c, call, k, &w, x);
-    msw__free(c->ctx, call->workspace, w.bytes, 1);
+        status = run_bands(j, &k, &w);
+    msw__free(ctx, j->call.workspace, w.bytes, 1);
     return status;
 }
 
 msw_status msw_conv_run(const msw_conv *conv, const msw_conv_call *call)
 {
     msw_conv_call a;
-    msw__images x;
-    size_t pixels_x, pixels_y;
     msw_status status;
-    cut k;
+    job j;
 
     if (!conv || !call)
         return MSW_E_INVAL;
@@ -250,76 +508,56 @@ msw_status msw_conv_run(const msw_conv *conv, const msw_conv_call *call)
         return MSW_E_VERSION;
     if (a.beta > 1 || ((!a.x || !a.y) && a.batch) || (uintptr_t)a.workspace % MSW__ALIGN)
         return MSW_E_INVAL;
-    status = msw_conv_get_output(&x.out_height, &x.out_width, conv, a.height, a.width);
-    if (status)
-        return status;
-    if (!msw__size_mul(&pixels_x, a.height, a.width) ||
-        !msw__size_mul(&pixels_y, x.out_height, x.out_width))
-        return MSW_E_RANGE;
-    status = resolve_strides(&a.ldx, &a.batch_stride_x, conv->image, a.batch,
-                             conv->groups * conv->window.channels, pixels_x);
-    if (!status)
-        status = resolve_strides(&a.ldy, &a.batch_stride_y, conv->image, a.batch,
-                                 conv->groups * conv->outputs, pixels_y);
-    if (status || !a.batch)
-        return status;
-    x.data = a.x;
-    x.height = a.height;
-    x.width = a.width;
-    x.ld = a.ldx;
-    x.batch_stride = a.batch_stride_x;
-    k = cut_call(conv, a.batch, pixels_y,
-                 images_join(conv->image, pixels_x, a.ldx, a.batch_stride_x),
-                 images_join(conv->image, pixels_y, a.ldy, a.batch_stride_y));
-    return run_in_workspace(conv, &a, &k, &x);
+    status = open_job(&j, conv, &a);
+    return status || !a.batch ? status : run_job(&j);
 }
 
-/* Output pixels of one image; false when the kernel does not fit or it all overflows. */
-static bool output_pixels(size_t *out, const msw_conv *conv, size_t batch, size_t height,
-                          size_t width)
-{
-    size_t h, w, total;
+/* Asking */
 
-    return !msw_conv_get_output(&h, &w, conv, height, width) && msw__size_mul(out, h, w) &&
-           msw__size_mul(&total, *out, batch);
+/* A call of this size, with nothing but what was given. */
+static msw_status plan_size(job *j, cut *k, layout *w, const msw_conv *c, size_t batch,
+                            size_t height, size_t width)
+{
+    msw_conv_call call;
+    msw_status status;
+
+    msw_conv_call_init(&call);
+    call.batch = batch;
+    call.height = height;
+    call.width = width;
+    status = open_job(j, c, &call);
+    return status ? status : plan_job(k, w, j);
 }
 
 size_t msw_conv_workspace(const msw_conv *conv, size_t batch, size_t height, size_t width)
 {
-    size_t most = 0, pixels;
+    layout w;
+    cut k;
+    job j;
 
-    if (!conv || !output_pixels(&pixels, conv, batch, height, width))
+    if (!conv || plan_size(&j, &k, &w, conv, batch ? batch : 1, height, width))
         return SIZE_MAX;
-    for (int joins = 0; joins < 2 && batch; joins++) { /* strides are not known yet */
-        const cut k = cut_call(conv, batch, pixels, joins, joins);
-        workspace w;
-
-        if (lay_out(&w, conv, &k))
-            return SIZE_MAX;
-        most = w.bytes > most ? w.bytes : most;
-    }
-    return most;
+    return batch ? w.bytes : 0;
 }
 
 msw_status msw_conv_get_info(msw_gemm_info *out, const msw_conv *conv, size_t batch,
                              size_t height, size_t width)
 {
-    const bool joins = conv && conv->image == MSW_IMAGE_NHWC;
     msw_gemm_info all, one;
-    size_t pixels;
     msw_status status;
+    layout w;
     cut k;
+    job j;
 
     if (!out || !conv)
         return MSW_E_INVAL;
-    if (!output_pixels(&pixels, conv, batch, height, width))
-        return MSW_E_RANGE;
-    k = cut_call(conv, batch, pixels, joins, joins);
+    status = plan_size(&j, &k, &w, conv, batch ? batch : 1, height, width);
     msw_gemm_info_init(&all);
-    status = msw_gemm_get_info(&all, conv->gemms[0], k.tile);
+    if (!status)
+        status = msw_gemm_get_info(&all, conv->gemms[0], whole_band(&j, &k));
     for (size_t i = 1; i < conv->groups && !status; i++) {
         msw_gemm_info_init(&one);
-        status = msw_gemm_get_info(&one, conv->gemms[i], k.tile);
+        status = msw_gemm_get_info(&one, conv->gemms[i], whole_band(&j, &k));
         all.bytes_packed += one.bytes_packed;
         all.bytes_dense += one.bytes_dense;
         all.deterministic &= one.deterministic;

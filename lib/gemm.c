@@ -307,6 +307,15 @@ msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind, const msw_ge
     return status;
 }
 
+msw_status msw__gemm_run_gathered(const msw_gemm *g, const msw__gather *x,
+                                  const msw_gemm_call *c)
+{
+    msw__product p = product(g, c);
+
+    p.gather = x;
+    return run_packed(g, MSW__GEMM_WIDE, &p, c->workspace);
+}
+
 msw_status msw_gemm_run(const msw_gemm *gemm, const msw_gemm_call *call)
 {
     msw_gemm_call c;

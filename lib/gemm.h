@@ -5,6 +5,23 @@
 
 #include "internal.h"
 
+/* X where a convolution has it: not a matrix, but its rows anywhere, and its columns in
+ * runs. */
+typedef struct msw__gather {
+    const float *x;
+    const size_t *row;  /* of each row of X: where its column 0 is, from x */
+    size_t run, pitch;  /* so many columns lie together; the next run begins `pitch` on */
+    size_t runs, image; /* so many runs are an image; the next one begins `image` on */
+} msw__gather;
+
+/* Where column n is, from column 0. */
+static inline size_t msw__gather_column(const msw__gather *g, size_t n)
+{
+    const size_t run = n / g->run;
+
+    return run / g->runs * g->image + run % g->runs * g->pitch + n % g->run;
+}
+
 /* One product, checked, as the kernels see it. Rows of W are in the order of the plan's
  * view. Either the columns of x and y lie together (x_column == y_column == 1) or, across,
  * the rows do (x_row == y_row == 1). */
@@ -19,6 +36,7 @@ typedef struct msw__product {
     float low, high;      /* the activation as a clamp: -inf, inf when there is none */
     bool beta;
     bool across;          /* the rows lie together, not the columns */
+    const msw__gather *gather; /* X, instead of x; only for the wide kernels; or NULL */
 } msw__product;
 
 /* The wide packing
@@ -158,6 +176,11 @@ typedef struct msw__gemm_choice_made {
 /* gemm.c. The call is checked. */
 msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind,
                             const msw_gemm_call *c) MSW_NODISCARD;
+
+/* The same with the wide kernel, on such an X; only y and the workspace of the call count,
+ * and its layout is by columns. */
+msw_status msw__gemm_run_gathered(const msw_gemm *g, const msw__gather *x,
+                                  const msw_gemm_call *c) MSW_NODISCARD;
 
 /* gemm_choice.c */
 

@@ -20,18 +20,27 @@ typedef struct run {
     float *tables, *panel, *sums;
 } run;
 
+/* Row `row` of X, from the first column of the panel on. */
+static void load_row(float *to, const run *r, uint32_t row)
+{
+    const msw__product *p = r->p;
+    const msw__gather *g = p->gather;
+
+    for (size_t j = 0; j < r->width; j++)
+        to[j] = g ? g->x[g->row[row] + msw__gather_column(g, r->column + j)]
+                  : p->x[row * p->x_row + (r->column + j) * p->x_column];
+}
+
 static void load_panel(const run *r, const msw__stage *s)
 {
     const uint32_t *column = r->w->column + s->column;
 
     for (size_t i = 0; i < (size_t)s->slices * r->w->columns; i++) {
         float *to = r->panel + i * WIDTH;
-        const float *from = r->p->x + r->column * r->p->x_column;
 
         memset(to, 0, WIDTH * sizeof *to);
         if (column[i] != MSW__NO_COLUMN)
-            for (size_t j = 0; j < r->width; j++)
-                to[j] = from[column[i] * r->p->x_row + j * r->p->x_column];
+            load_row(to, r, column[i]);
     }
 }
 

@@ -9,7 +9,8 @@
  *
  * with zeros outside x. Kernel size, channels and groups come from the plan of the
  * weights (msw/plan.h); fully connected weights act as a 1x1 convolution. It runs as
- * msw_gemm over tiles of output pixels; the im2col matrix never exists as a whole.
+ * msw_gemm over bands of output pixels, straight from a padded copy of x, or from x
+ * itself; there is no im2col matrix.
  */
 #ifndef MSW_CONV_H
 #define MSW_CONV_H

@@ -5,6 +5,7 @@
  *                               fma_v (a * b + c), min_v, max_v (the second where one is
  *                               NaN)
  *   mask, mask_of(n)            of the first n lanes, and load_mask, store_mask
+ *   mask_from(m, n)             of lanes m to n - 1, and load_more (those and no others)
  *   KERNEL                      name of the function
  *
  * A panel is 2 vectors wide, or 1 where fewer columns are left: NV says which. */
@@ -16,11 +17,19 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 64")
 
+/* Some lanes of a vector of columns of X that lie together. */
+typedef struct piece {
+    size_t place; /* of lane 0, from column 0 of a row */
+    mask use;
+} piece;
+
 typedef struct run {
     const msw__wide *w;
     const msw__product *p;
     size_t column;  /* of the panel, */
     size_t width;   /* how many are in use */
+    const piece *pieces[2]; /* of each vector, where X is gathered, */
+    size_t piece_count[2];  /* and how many */
     int shift;      /* places in bytes -> those of panels of this width */
     float *tables, *panel, *sums;
     mask use[2];
@@ -43,6 +52,69 @@ INLINE void load_columns(const int NV, const run *r, const uint32_t *column, siz
                 value = load_mask(x + column[i] * r->p->x_row + v * LANES, r->use[v]);
             store_v(to + v * LANES, value);
         }
+}
+
+/* @p pieces: room for all lanes of the panel. */
+static void plan_pieces(run *r, piece *pieces)
+{
+    const msw__gather *g = r->p->gather;
+
+    for (size_t v = 0; v < 2; v++, pieces += LANES) {
+        const size_t first = v * LANES, end = r->width < first ? first : r->width;
+        const size_t lanes = end - first < LANES ? end - first : LANES;
+        size_t count = 0, next;
+
+        for (size_t lane = 0; lane < lanes; lane = next) {
+            const size_t n = r->column + first + lane, left = g->run - n % g->run;
+
+            next = left < lanes - lane ? lane + left : lanes;
+            pieces[count].place = msw__gather_column(g, n) - lane;
+            pieces[count++].use = mask_from(lane, next);
+        }
+        r->pieces[v] = pieces;
+        r->piece_count[v] = count;
+    }
+}
+
+/* @p place may be before x, where lanes are not in use. */
+INLINE const float *at(const float *x, size_t place)
+{
+    return (const float *)((uintptr_t)x + place * sizeof *x);
+}
+
+/* Vectors of P pieces each, or of any number where P is 0. */
+INLINE void load_pieces(const int NV, const size_t P, const run *r, const uint32_t *column,
+                        size_t count)
+{
+    const msw__gather *g = r->p->gather;
+    float *to = r->panel;
+
+    for (size_t i = 0; i < count; i++, to += NV * LANES) {
+        const bool none = column[i] == MSW__NO_COLUMN;
+        const size_t row = none ? 0 : g->row[column[i]];
+
+        UNROLL for (int v = 0; v < NV; v++) {
+            const size_t pieces = none ? 0 : P ? P : r->piece_count[v];
+            vector value = zero_v();
+
+            for (size_t k = 0; k < pieces; k++)
+                value = load_more(value, at(g->x, row + r->pieces[v][k].place),
+                                  r->pieces[v][k].use);
+            store_v(to + v * LANES, value);
+        }
+    }
+}
+
+INLINE void load_gathered(const int NV, const run *r, const uint32_t *column, size_t count)
+{
+    const size_t a = r->piece_count[0], b = NV > 1 ? r->piece_count[1] : a;
+
+    if (a == 1 && b == 1)
+        load_pieces(NV, 1, r, column, count);
+    else if (a == 2 && b == 2)
+        load_pieces(NV, 2, r, column, count);
+    else
+        load_pieces(NV, 0, r, column, count);
 }
 
 static bool run_of_8(const uint32_t *column)
@@ -250,7 +322,8 @@ INLINE void prefetch_next(const int NV, run *r, size_t count)
 {
     for (; count && r->next_count; count--, r->next_count--, r->next++)
         if (*r->next != MSW__NO_COLUMN) {
-            const float *x = r->next_x + *r->next * r->p->x_row;
+            const float *x = r->next_x + (r->p->gather ? r->p->gather->row[*r->next]
+                                                       : *r->next * r->p->x_row);
             UNROLL for (int v = 0; v < NV; v++)
                 __builtin_prefetch(x + v * LANES);
         }
@@ -327,9 +400,24 @@ static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
     r->next_count = 0;
     if (r->p->across || column >= r->p->n)
         return;
-    r->next_x = r->p->x + column;
+    r->next_x = r->p->gather ? r->p->gather->x + msw__gather_column(r->p->gather, column)
+                             : r->p->x + column;
     r->next = r->w->column + s->column;
     r->next_count = (size_t)s->slices * r->w->columns;
+}
+
+INLINE void prepare_stage(const int NV, const run *r, const msw__stage *s)
+{
+    const uint32_t *column = r->w->column + s->column;
+    const size_t count = (size_t)s->slices * r->w->columns;
+
+    if (r->p->across)
+        load_rows(r, (size_t)NV * LANES, column, count);
+    else if (r->p->gather)
+        load_gathered(NV, r, column, count);
+    else
+        load_columns(NV, r, column, count);
+    build_tables(NV, r, s);
 }
 
 static void run_chunk(const int NV, run *r, const msw__chunk *c)
@@ -338,19 +426,11 @@ static void run_chunk(const int NV, run *r, const msw__chunk *c)
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];
-        const uint32_t *column = w->column + s->column;
-        const size_t count = (size_t)s->slices * w->columns;
 
-        if (r->p->across)
-            load_rows(r, (size_t)NV * LANES, column, count);
-        else if (NV == 1)
-            load_columns(1, r, column, count);
-        else
-            load_columns(2, r, column, count);
         if (NV == 1)
-            build_tables(1, r, s);
+            prepare_stage(1, r, s);
         else
-            build_tables(2, r, s);
+            prepare_stage(2, r, s);
         plan_prefetch(r, c, i);
         strips[w->strip_rows - 1][NV - 1](r, s);
     }
@@ -371,9 +451,12 @@ void KERNEL(const msw__wide *w, size_t chunk, const msw__product *p, size_t colu
              .panel = (float *)(void *)(slab + w->table_bytes),
              .sums = (float *)(void *)(slab + w->table_bytes + w->panel_bytes)};
     const int nv = r.width > LANES ? 2 : 1;
+    piece pieces[2 * LANES];
 
     r.shift = __builtin_ctz(w->width / ((unsigned)nv * LANES));
     r.use[0] = mask_of(r.width);
     r.use[1] = mask_of(r.width > LANES ? r.width - LANES : 0);
+    if (p->gather)
+        plan_pieces(&r, pieces);
     run_chunk(nv, &r, &w->chunks[chunk]);
 }

@@ -13,7 +13,7 @@
  * time. The ratio is that of the best rival to libmsw. The error is the largest of 300
  * sampled elements against sums in double precision, as a share of sum |w x|. */
 #define _GNU_SOURCE
-#include "conv.h"
+#include "im2col.h"
 #include "weights.h"
 #ifdef HAVE_DNNL
 #include "dnnl_rival.h"
@@ -310,9 +310,9 @@ static void run_group(bench *b, size_t image, size_t group)
     const size_t pixels = b->out_size * b->out_size, area = l->size * l->size;
     const size_t elements = channels * l->kernel * l->kernel;
     const bool needed = l->kernel > 1 || l->stride > 1;
-    const msw__window w = {channels, l->kernel, l->kernel, l->stride, l->stride,
+    const im2col_window w = {channels, l->kernel, l->kernel, l->stride, l->stride,
                            l->dilation, l->dilation, l->pad, l->pad, b->nhwc};
-    msw__images x = {b->x + image * l->channels * area, l->size, l->size,
+    im2col_images x = {b->x + image * l->channels * area, l->size, l->size,
                      b->nhwc ? l->channels : area, 0, b->out_size, b->out_size};
     float *y = b->y_rival + image * l->outputs * pixels;
     const float *matrix = b->matrix;
@@ -321,7 +321,7 @@ static void run_group(bench *b, size_t image, size_t group)
     x.data += group * channels * (b->nhwc ? 1 : area);
     y += group * outputs * (b->nhwc ? 1 : pixels);
     if (needed)
-        (b->nhwc ? msw__im2col_nhwc : msw__im2col_nchw)(b->matrix, ld, &w, &x, 0, pixels);
+        (b->nhwc ? im2col_nhwc : im2col_nchw)(b->matrix, ld, &w, &x, 0, pixels);
     else
         matrix = x.data, ld = x.ld;
     if (b->nhwc)

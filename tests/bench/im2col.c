@@ -34,14 +34,14 @@ static range inside(size_t start, size_t step, size_t count, size_t pad, size_t 
     return r;
 }
 
-static pixel locate(const msw__images *x, size_t number)
+static pixel locate(const im2col_images *x, size_t number)
 {
     const size_t row = number / x->out_width;
 
     return (pixel){row / x->out_height, row % x->out_height, number % x->out_width};
 }
 
-static void next_row(pixel *at, const msw__images *x)
+static void next_row(pixel *at, const im2col_images *x)
 {
     at->column = 0;
     if (++at->row == x->out_height) {
@@ -82,7 +82,7 @@ typedef struct element {
 } element;
 
 /* `count` output pixels of one output row. */
-static void copy_run(float *dst, const element *e, const msw__window *w, const float *row,
+static void copy_run(float *dst, const element *e, const im2col_window *w, const float *row,
                      size_t column, size_t count)
 {
     const size_t end = column + count;
@@ -105,8 +105,8 @@ static void copy_run(float *dst, const element *e, const msw__window *w, const f
 
 /* As many whole output rows as `count` pixels hold, of an element that never leaves the
  * image; `at` is the beginning of a row. Returns the pixels copied, and moves `at`. */
-static size_t copy_whole_rows(float *dst, const element *e, const msw__window *w,
-                              const msw__images *x, pixel *at, size_t count)
+static size_t copy_whole_rows(float *dst, const element *e, const im2col_window *w,
+                              const im2col_images *x, pixel *at, size_t count)
 {
     const float *end = dst + count / x->out_width * x->out_width;
     const float *begin = dst;
@@ -129,14 +129,14 @@ static size_t copy_whole_rows(float *dst, const element *e, const msw__window *w
     return (size_t)(end - begin);
 }
 
-static bool never_leaves(const element *e, const msw__images *x)
+static bool never_leaves(const element *e, const im2col_images *x)
 {
     return e->rows.first == 0 && e->rows.end == x->out_height && e->columns.first == 0 &&
            e->columns.end == x->out_width;
 }
 
-static void copy_element(float *dst, const element *e, const msw__window *w,
-                         const msw__images *x, pixel at, size_t count)
+static void copy_element(float *dst, const element *e, const im2col_window *w,
+                         const im2col_images *x, pixel at, size_t count)
 {
     if (at.column == 0 && w->stride_w == 1 && never_leaves(e, x)) {
         const size_t done = copy_whole_rows(dst, e, w, x, &at, count);
@@ -161,7 +161,7 @@ static void copy_element(float *dst, const element *e, const msw__window *w,
     }
 }
 
-void msw__im2col_nchw(float *dst, size_t ld, const msw__window *w, const msw__images *x,
+void im2col_nchw(float *dst, size_t ld, const im2col_window *w, const im2col_images *x,
                       size_t first, size_t count)
 {
     const pixel at = locate(x, first);
@@ -186,7 +186,7 @@ void msw__im2col_nchw(float *dst, size_t ld, const msw__window *w, const msw__im
 
 /* The elements of one row of the window, for one output pixel, from its first one inside
  * the image on. */
-static void copy_window_row(float *dst, const msw__window *w, const msw__images *x,
+static void copy_window_row(float *dst, const im2col_window *w, const im2col_images *x,
                             const float *src, size_t h, range columns)
 {
     const size_t positions = w->kernel_h * w->kernel_w;
@@ -208,7 +208,7 @@ static void copy_window_row(float *dst, const msw__window *w, const msw__images 
 }
 
 /* Output columns whose window does not leave the image on either side. */
-static range inner_columns(const msw__window *w, const msw__images *x)
+static range inner_columns(const im2col_window *w, const im2col_images *x)
 {
     const size_t span = (w->kernel_w - 1) * w->dilation_w;
     const range first = inside(0, w->stride_w, x->out_width, w->pad_left, x->width);
@@ -217,7 +217,7 @@ static range inner_columns(const msw__window *w, const msw__images *x)
     return (range){first.first, last.end};
 }
 
-void msw__im2col_nhwc(float *dst, size_t ld, const msw__window *w, const msw__images *x,
+void im2col_nhwc(float *dst, size_t ld, const im2col_window *w, const im2col_images *x,
                       size_t first, size_t count)
 {
     const range inner = inner_columns(w, x), all = {0, w->kernel_w};

@@ -627,6 +627,10 @@ msw_status msw_admm_get_memory(msw_admm_memory *out, const msw_admm *admm)
         for (size_t k = 0; k < MSW__SLOTS; k++)
             m.slots += tensor_bytes(l->slots[k]);
     }
+    if (admm->weight_data)
+        m.gradients += admm->layer_count * sizeof *admm->weight_data;
+    if (admm->gradient_data)
+        m.gradients += admm->layer_count * sizeof *admm->gradient_data;
     m.state += admm->done_count + admm->column_count * sizeof *admm->columns;
     if (admm->phase == MSW_PHASE_ADMM)
         m.scratch = msw__admm_scratch_bytes(admm);

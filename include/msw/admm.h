@@ -71,10 +71,11 @@ typedef struct msw_admm_options {
     double rho_factor;
     double tolerance;        /**< msw_admm_run() stops when ||W-Z|| <= tolerance ||W|| in
                                   all layers and the ratios are final; 0: never */
-    double ramp;             /**< share of the planned updates over which the ratios rise,
-                                  as r (1 - (1 - t)^3); 0: none, at once */
+    double ramp;             /**< share of the planned updates over which the ratios rise:
+                                  at update k = 1, 2, ... they are r (1 - (1 - t)^3) with
+                                  t = k / (ramp updates), up to 1. 0: r at once */
     double guard;            /**< MSW_E_DIVERGED when the mean loss between two updates
-                                  exceeds guard times the first such mean plus 1; 0: 10 */
+                                  exceeds guard |first such mean| + 1; 0: 10 */
     double learning_rate;    /**< built-in optimiser; 0: 0.01 (SGD), 0.001 (Adam) */
     double momentum;         /**< SGD's momentum, Adam's beta1; 0: 0.9; < 0: none */
     double beta2;            /**< Adam; 0: 0.999 */
@@ -110,8 +111,8 @@ typedef struct msw_admm_memory {
     size_t size;
     uint64_t state;      /**< D = Z - U, classes, magnitudes, signs: at most 1.15 times
                               the weights for blocks of 16 weights or more */
-    uint64_t scratch;    /**< at the most, during an update: at most half the largest
-                              layer, or 1 MiB */
+    uint64_t scratch;    /**< at the most, during an update: for blocks of 8 weights or
+                              more at most half the largest layer, or 1 MiB */
     uint64_t gradients;  /**< made by msw_admm_run() for its callbacks */
     uint64_t slots, importance, rollback; /**< opt-in, 0 otherwise */
 } msw_admm_memory;

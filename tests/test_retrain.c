@@ -10,7 +10,7 @@
 
 enum { STEPS = 40 };
 
-typedef enum method { PLAIN, MOMENTUM, NESTEROV, ADAM, METHODS } method;
+typedef enum method { PLAIN, MOMENTUM, NESTEROV, ADAM, ADAMW, METHODS } method;
 
 /* One tensor, trained by a host of its own optimiser, its slots strided like it. */
 typedef struct trainer {
@@ -53,7 +53,8 @@ static void backward(trainer *t)
 
 static void step(trainer *t)
 {
-    const float rate = t->method == ADAM ? 0.05f : 0.1f;
+    const float rate = t->method >= ADAM ? 0.05f : 0.1f;
+    const float decay = t->method == ADAMW ? 0.1f : 0;
     const float bias1 = 1 - powf(0.9f, (float)++t->steps);
     const float bias2 = 1 - powf(0.99f, (float)t->steps);
 
@@ -76,7 +77,7 @@ static void step(trainer *t)
         default:
             *m = 0.9f * *m + 0.1f * g;
             *v = 0.99f * *v + 0.01f * g * g;
-            *w -= rate * (*m / bias1) / (sqrtf(*v / bias2) + 1e-8f);
+            *w -= rate * ((*m / bias1) / (sqrtf(*v / bias2) + 1e-8f) + decay * *w);
         }
     }
 }

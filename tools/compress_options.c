@@ -61,7 +61,7 @@ static int read_option(struct compress_options *o, int option, struct problem *p
     case OPTION_GROUPS:
         return rules_add_count(&o->groups, "--groups", optarg, p);
     case OPTION_THREADS:
-        option_count(&threads, optarg, 1, 1024, "--threads", p);
+        option_count(&threads, optarg, 1, MOST_THREADS, "--threads", p);
         o->threads = (uint32_t)threads;
         return p->code;
     case OPTION_F16:

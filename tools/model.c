@@ -237,6 +237,12 @@ bool item_is_tensor(const struct item *item)
            item->count > 0 && !item->kept;
 }
 
+bool item_same_shape(const struct item *a, const struct item *b)
+{
+    return a->rank == b->rank &&
+           memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]) == 0;
+}
+
 /* Of a .msw file: as the library has it. */
 static int stored_tensor(msw_tensor **out, struct model *m, const struct item *item,
                          struct problem *p)

@@ -62,6 +62,7 @@ const struct item *model_find(const struct model *m, const char *name);
 int model_read(uint8_t *out, struct model *m, const struct item *item, struct problem *p);
 /* True when the item can be an msw_tensor. */
 bool item_is_tensor(const struct item *item);
+bool item_same_shape(const struct item *a, const struct item *b);
 int model_tensor(msw_tensor **out, struct model *m, const struct item *item,
                  struct problem *p);
 int model_unified(msw_unified **out, struct model *m, const struct item *item,

@@ -9,8 +9,11 @@ static const struct {
     tool_command *run;
 } commands[] = {
     {"compress", "bring the weights of a file into unified-block form", command_compress},
+    {"diff", "compare two files", command_diff},
+    {"explain", "time each layer's kernel against a dense product", command_explain},
     {"export", "write a file's tensors as safetensors, npy or npz", command_export},
     {"info", "list a file's tensors", command_info},
+    {"show", "make a picture of a tensor's blocks and magnitudes", command_show},
     {"verify", "prove that every block is zero, unified or free", command_verify},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -9,8 +9,10 @@
 enum {
     OPTION_PRUNE = 256, OPTION_UNIFY, OPTION_RATIO, OPTION_BYTES, OPTION_LAYERS,
     OPTION_EXCEPT, OPTION_KIND, OPTION_GROUPS, OPTION_F16, OPTION_THREADS, OPTION_JSON,
-    OPTION_AGAINST
+    OPTION_AGAINST, OPTION_TOLERANCE
 };
+
+enum { MOST_THREADS = 1024 };
 
 int usage_problem(struct problem *p, const char *command);
 int option_number(double *out, const char *text, double least, double most,

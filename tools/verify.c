@@ -79,12 +79,6 @@ static void print_result(const struct certificate *c, const struct item *item,
                (unsigned long long)v->unified_blocks, f->classes, f->values);
 }
 
-static bool same_shape(const struct item *a, const struct item *b)
-{
-    return a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof a->shape[0]) == 0;
-}
-
 static int check_tensor(struct certificate *c, const struct item *item,
                         const struct item *values)
 {
@@ -125,7 +119,7 @@ static int check_item(struct certificate *c, const struct item *item)
     if (!values)
         return problem_set(c->p, CODE_DIFFERENT, "%s: %s: no such tensor", c->values->path,
                            item->name);
-    if (!item_is_tensor(values) || !same_shape(item, values))
+    if (!item_is_tensor(values) || !item_same_shape(item, values))
         return model_problem(c->p, CODE_DIFFERENT, c->values, values,
                              "another shape or type");
     return check_tensor(c, item, values);

@@ -94,8 +94,8 @@ msw_status msw__reader_check(msw_reader *r, msw__span span, const char *what)
         if (status)
             return status;
         if (crc != r->sections[i].crc)
-            return msw__reader_fail(r, MSW_E_CORRUPT, "%s: checksum of section %llu", what,
-                                    (unsigned long long)i);
+            return msw__reader_fail(r, MSW_E_CORRUPT, "%s: checksum of section %llu",
+                                    what, (unsigned long long)i);
         r->checked[i] = 1;
     }
     return MSW_OK;
@@ -133,9 +133,24 @@ void msw_reader_free(msw_reader *reader)
     destroy(reader);
 }
 
-/* Open what a source has. The source is closed on failure. */
-static msw_status open_source(msw_reader **out, msw_context *ctx, msw__source *source,
-                              const char *what)
+/* What is being opened: the source, its name for the log, and how. */
+typedef struct opening {
+    msw__source source;
+    const char *what;
+    msw_reader_options options;
+} opening;
+
+static msw_status load(msw_reader *r)
+{
+    msw_status status = msw__reader_load_table(r);
+
+    if (!status)
+        status = msw__reader_load_index(r);
+    return status ? status : msw__reader_load_metadata(r);
+}
+
+/* A reader of the source, which is closed on failure. */
+static msw_status open_source(msw_reader **out, msw_context *ctx, opening *o)
 {
     msw_status status;
     msw_reader *r;
@@ -143,97 +158,92 @@ static msw_status open_source(msw_reader **out, msw_context *ctx, msw__source *s
 
     status = msw__calloc(&memory, ctx, 1, sizeof *r);
     if (status) {
-        msw__source_close(source);
+        msw__source_close(&o->source);
         return status;
     }
     r = memory;
     r->ctx = msw_context_ref(ctx);
-    r->source = *source;
-    status = msw__reader_load_table(r);
-    if (!status)
-        status = msw__reader_load_index(r);
-    if (!status)
-        status = msw__reader_load_metadata(r);
+    r->source = o->source;
+    status = load(r);
     if (status) {
-        msw__log(ctx, MSW_LOG_ERROR, "%s: %s", what,
+        msw__log(ctx, MSW_LOG_ERROR, "%s: %s", o->what,
                  r->error[0] ? r->error : msw_status_text(status));
         destroy(r);
         return status;
     }
+    r->release = o->options.release;
+    r->release_user = o->options.release_user;
     *out = r;
     return MSW_OK;
 }
 
-static msw_status take_options(msw_reader_options *o, msw_reader **out, msw_context *ctx,
-                               const msw_reader_options *options)
+/* What each of the three begins with: no source yet. @p from: there is one. */
+static msw_status begin(opening *o, msw_reader **out, msw_context *ctx, const void *from,
+                        const msw_reader_options *options)
 {
+    memset(&o->source, 0, sizeof o->source);
+    o->source.file = -1;
     if (!out)
         return MSW_E_INVAL;
     *out = NULL;
-    if (!ctx)
+    if (!ctx || !from)
         return MSW_E_INVAL;
-    msw_reader_options_init(o);
-    return options ? msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options) : MSW_OK;
+    msw_reader_options_init(&o->options);
+    return options ? msw__take_options(&o->options, sizeof o->options, OLDEST_OPTIONS,
+                                       options)
+                   : MSW_OK;
 }
 
 msw_status msw_reader_open(msw_reader **out, msw_context *ctx, const char *path,
                            const msw_reader_options *options)
 {
-    msw__source source = {0, NULL, {0}, -1};
-    msw_reader_options o;
-    msw_status status = take_options(&o, out, ctx, options);
+    opening o;
+    const msw_status status = begin(&o, out, ctx, path, options);
 
     if (status)
         return status;
-    if (!path)
-        return MSW_E_INVAL;
-    source.file = msw__os_open(path, &source.length);
-    if (source.file < 0) {
+    o.what = path;
+    o.options.release = NULL; /* of buffers only */
+    o.source.file = msw__os_open(path, &o.source.length);
+    if (o.source.file < 0) {
         char reason[128];
-        msw__os_error_text(reason, sizeof reason, source.file);
+        msw__os_error_text(reason, sizeof reason, o.source.file);
         msw__log(ctx, MSW_LOG_ERROR, "%s: %s", path, reason);
         return MSW_E_IO;
     }
-    return open_source(out, ctx, &source, path);
+    return open_source(out, ctx, &o);
 }
 
 msw_status msw_reader_open_buffer(msw_reader **out, msw_context *ctx, const void *data,
                                   size_t size, const msw_reader_options *options)
 {
-    msw__source source = {size, data, {0}, -1};
-    msw_reader_options o;
-    msw_status status = take_options(&o, out, ctx, options);
+    opening o;
+    const msw_status status = begin(&o, out, ctx, data, options);
 
     if (status)
         return status;
-    if (!data)
-        return MSW_E_INVAL;
-    status = open_source(out, ctx, &source, "buffer");
-    if (!status) {
-        (*out)->release = o.release;
-        (*out)->release_user = o.release_user;
-    }
-    return status;
+    o.what = "buffer";
+    o.source.memory = data;
+    o.source.length = size;
+    return open_source(out, ctx, &o);
 }
 
 msw_status msw_reader_open_io(msw_reader **out, msw_context *ctx, const msw_io *io,
                               const msw_reader_options *options)
 {
-    msw__source source = {0, NULL, {0}, -1};
-    msw_reader_options o;
-    msw_status status = take_options(&o, out, ctx, options);
+    opening o;
+    msw_status status = begin(&o, out, ctx, io, options);
 
+    if (!status)
+        status = msw__take_options(&o.source.io, sizeof o.source.io, OLDEST_IO, io);
     if (status)
         return status;
-    if (!io)
+    if (!o.source.io.read_at || !o.source.io.length)
         return MSW_E_INVAL;
-    status = msw__take_options(&source.io, sizeof source.io, OLDEST_IO, io);
-    if (status)
-        return status;
-    if (!source.io.read_at || !source.io.length)
-        return MSW_E_INVAL;
-    source.length = source.io.length(source.io.user);
-    return open_source(out, ctx, &source, "msw_io");
+    o.what = "msw_io";
+    o.options.release = NULL;
+    o.source.length = o.source.io.length(o.source.io.user);
+    return open_source(out, ctx, &o);
 }
 
 const char *msw_reader_error(const msw_reader *reader)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Collecting and encoding; writer_save.c has what writes it. */
+/* The writer's life and what it collects; writer_encode.c makes payloads, writer_save.c
+ * writes it all. */
 #include "writer.h"
 
 #include "bytes.h"
-#include "f16.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,12 +14,6 @@ enum {
     OLDEST_INFO = sizeof(msw_store_info),
     LEAST_CAPACITY = 8
 };
-
-/* What storing changed: msw_store_info, and the sums that become its relative error. */
-typedef struct loss {
-    msw_store_info info;
-    double error, norm; /* squared */
-} loss;
 
 msw_status msw__writer_fail(msw_writer *w, msw_status status, const char *format, ...)
 {
@@ -32,14 +25,14 @@ msw_status msw__writer_fail(msw_writer *w, msw_status status, const char *format
     return status;
 }
 
-static void bytes_free(msw_context *ctx, msw__bytes *b)
+void msw__bytes_free(msw_context *ctx, msw__bytes *b)
 {
     msw__free(ctx, b->data, b->size, 1);
     b->data = NULL;
     b->size = 0;
 }
 
-static msw_status bytes_alloc(msw__bytes *out, msw_context *ctx, size_t size)
+msw_status msw__bytes_alloc(msw__bytes *out, msw_context *ctx, size_t size)
 {
     void *memory;
     const msw_status status = msw__alloc(&memory, ctx, size, 1);
@@ -51,9 +44,9 @@ static msw_status bytes_alloc(msw__bytes *out, msw_context *ctx, size_t size)
 
 static void item_free(msw_context *ctx, msw__item *item)
 {
-    bytes_free(ctx, &item->record);
-    bytes_free(ctx, &item->permutations);
-    bytes_free(ctx, &item->payload);
+    msw__bytes_free(ctx, &item->record);
+    msw__bytes_free(ctx, &item->permutations);
+    msw__bytes_free(ctx, &item->payload);
 }
 
 msw_status msw_writer_new(msw_writer **out, msw_context *ctx)
@@ -86,7 +79,7 @@ void msw_writer_free(msw_writer *writer)
     for (size_t i = 0; i < writer->names.count; i++)
         item_free(ctx, &writer->items[i]);
     for (size_t i = 0; i < writer->keys.count; i++)
-        bytes_free(ctx, &writer->metadata[i]);
+        msw__bytes_free(ctx, &writer->metadata[i]);
     msw__free(ctx, writer->items, writer->item_capacity, sizeof *writer->items);
     msw__free(ctx, writer->metadata, writer->metadata_capacity, sizeof *writer->metadata);
     msw__names_free(&writer->names, ctx);
@@ -143,12 +136,13 @@ static msw_status check_name(msw_writer *w, const msw__names *taken, const char 
 static msw_status add_item(msw_writer *w, msw__item *item, const msw__record *record,
                            const char *name)
 {
-    const size_t size = msw__record_bytes(record->kind, record->rank, record->name_length);
+    const size_t size =
+        msw__record_bytes(record->kind, record->rank, record->name_length);
     void *items = w->items;
     msw_status status;
 
     item->kind = record->kind;
-    status = bytes_alloc(&item->record, w->ctx, size);
+    status = msw__bytes_alloc(&item->record, w->ctx, size);
     if (!status)
         status = msw__names_reserve(&w->names, w->ctx, 1);
     if (!status)
@@ -166,62 +160,6 @@ static msw_status add_item(msw_writer *w, msw__item *item, const msw__record *re
     return MSW_OK;
 }
 
-/* One float as f16; it stands for `weight` weights. */
-static msw_status put_f16(uint8_t *out, float value, double weight, loss *l)
-{
-    const uint16_t half = msw__f16_from(value);
-    const double change = fabs((double)msw__f16_to(half) - (double)value);
-
-    if (!isfinite(value))
-        return MSW_E_NUMERIC;
-    if (fabsf(value) > MSW__F16_MAX)
-        return MSW_E_RANGE;
-    msw__store16(out, half);
-    l->norm += weight * (double)value * (double)value;
-    if (change > 0) {
-        l->info.changed++;
-        l->info.underflows += (half & 0x7fffu) == 0;
-        l->error += weight * change * change;
-        if (change > l->info.max_error)
-            l->info.max_error = change;
-    }
-    return MSW_OK;
-}
-
-static void put_f32s(uint8_t *out, const float *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        msw__store32(out + 4 * i, msw__float_bits(&values[i]));
-}
-
-static msw_status put_f16s(uint8_t *out, const float *values, size_t count, size_t stride,
-                           loss *l)
-{
-    msw_status status = MSW_OK;
-
-    for (size_t i = 0; i < count && !status; i++)
-        status = put_f16(out + 2 * i, values[i * stride], 1, l);
-    return status;
-}
-
-static void finish_loss(msw_store_info *out, const loss *l, uint64_t values, uint64_t bytes)
-{
-    *out = l->info;
-    out->size = sizeof *out;
-    out->values = values;
-    out->relative_error = l->norm > 0 ? sqrt(l->error / l->norm) : 0;
-    out->bytes = bytes;
-}
-
-/* Text for what put_f16() refuses. */
-static msw_status fail_values(msw_writer *w, msw_status status, const char *name)
-{
-    return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
-                            status == MSW_E_RANGE     ? "a value above 65504 as f16"
-                            : status == MSW_E_NUMERIC ? "NaN or infinity as f16"
-                                                      : msw_status_text(status));
-}
-
 static msw_status take_options(msw_writer *w, msw_store_options *o,
                                const msw_store_options *options)
 {
@@ -233,32 +171,38 @@ static msw_status take_options(msw_writer *w, msw_store_options *o,
     status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
     if (!status && (o->magnitudes > MSW_DTYPE_F16 || o->free_weights > MSW_DTYPE_F16))
         status = MSW_E_INVAL;
-    return status ? msw__writer_fail(w, status, "store options: %s", msw_status_text(status))
-                  : MSW_OK;
+    return status
+               ? msw__writer_fail(w, status, "store options: %s", msw_status_text(status))
+               : MSW_OK;
+}
+
+/* What adding a tensor begins with; @p values: it is there. */
+static msw_status begin_tensor(msw_writer *w, msw_store_options *o, const char *name,
+                               bool values, const msw_store_options *options)
+{
+    msw_status status;
+
+    if (!w)
+        return MSW_E_INVAL;
+    w->error[0] = 0;
+    if (!values)
+        return msw__writer_fail(w, MSW_E_INVAL, "tensor is NULL");
+    status = check_name(w, &w->names, name, "tensor name");
+    return status ? status : take_options(w, o, options);
+}
+
+/* Its values were refused. */
+static msw_status fail_values(msw_writer *w, msw__item *item, msw_status status,
+                              const char *name)
+{
+    item_free(w->ctx, item);
+    return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
+                            status == MSW_E_RANGE     ? "a value above 65504 as f16"
+                            : status == MSW_E_NUMERIC ? "NaN or infinity as f16"
+                                                      : msw_status_text(status));
 }
 
 /* Unified weights */
-
-static msw_status put_magnitudes_f16(uint8_t *out, const msw_unified *u, loss *l)
-{
-    const msw_plan *p = u->plan;
-    const float *magnitude = u->magnitudes;
-    const uint8_t *class = u->classes;
-
-    for (size_t i = 0; i < p->block_row_count; i++)
-        for (size_t j = 0; j < p->block_column_count; j++) {
-            const double weights = (double)(msw__plan_rows(p, i) * msw__plan_columns(p, j));
-            msw_status status;
-
-            if (*class++ != MSW_CLASS_UNIFIED)
-                continue;
-            status = put_f16(out, *magnitude++, weights, l);
-            if (status)
-                return status;
-            out += 2;
-        }
-    return MSW_OK;
-}
 
 static uint32_t class_set(const uint8_t *classes, size_t count)
 {
@@ -267,71 +211,6 @@ static uint32_t class_set(const uint8_t *classes, size_t count)
     for (size_t i = 0; i < count; i++)
         set |= 1u << classes[i];
     return set;
-}
-
-/* Class map, magnitudes, free weights, signs. */
-static msw_status encode_unified(msw__item *item, msw_context *ctx, const msw_unified *u,
-                                 const msw_store_options *o, const msw__class_code *code)
-{
-    const size_t row_count = u->plan->block_row_count, blocks = u->plan->block_count;
-    const size_t magnitudes = u->magnitude_start[row_count];
-    const size_t free_weights = u->free_start[row_count];
-    const size_t map_bytes = msw__class_map_bytes(code, blocks);
-    const size_t magnitude_bytes = magnitudes * msw__dtype_bytes(o->magnitudes);
-    const size_t free_bytes = free_weights * msw__dtype_bytes(o->free_weights);
-    const size_t sign_bytes = (u->sign_start[row_count] + 7) / 8;
-    loss l = {0};
-    msw_status status;
-    size_t bytes;
-    uint8_t *out;
-
-    if (!msw__size_add(&bytes, map_bytes, magnitude_bytes) ||
-        !msw__size_add(&bytes, bytes, free_bytes) || !msw__size_add(&bytes, bytes, sign_bytes))
-        return MSW_E_NOMEM;
-    status = bytes_alloc(&item->payload, ctx, bytes);
-    if (status)
-        return status;
-    out = item->payload.data;
-    msw__class_map_encode(out, u->classes, blocks, code);
-    out += map_bytes;
-    if (o->magnitudes == MSW_DTYPE_F16)
-        status = put_magnitudes_f16(out, u, &l);
-    else
-        put_f32s(out, u->magnitudes, magnitudes);
-    out += magnitude_bytes;
-    if (o->free_weights != MSW_DTYPE_F16)
-        put_f32s(out, u->free_weights, free_weights);
-    else if (!status)
-        status = put_f16s(out, u->free_weights, free_weights, 1, &l);
-    out += free_bytes;
-    if (sign_bytes)
-        memcpy(out, u->signs, sign_bytes);
-    finish_loss(&item->info, &l, magnitudes + free_weights,
-                item->payload.size + item->permutations.size);
-    return status;
-}
-
-static uint8_t *put_permutation(uint8_t *out, const uint32_t *permutation, size_t count)
-{
-    const size_t width = msw__index_bytes(count);
-
-    for (size_t i = 0; permutation && i < count; i++)
-        for (size_t byte = 0; byte < width; byte++)
-            *out++ = (uint8_t)(permutation[i] >> 8 * byte);
-    return out;
-}
-
-static msw_status encode_permutations(msw__item *item, msw_context *ctx, const msw_plan *p)
-{
-    const size_t rows = p->row_permutation ? p->rows * msw__index_bytes(p->rows) : 0;
-    const size_t columns =
-        p->column_permutation ? p->columns * msw__index_bytes(p->columns) : 0;
-    const msw_status status = bytes_alloc(&item->permutations, ctx, rows + columns);
-
-    if (!status)
-        put_permutation(put_permutation(item->permutations.data, p->row_permutation, p->rows),
-                        p->column_permutation, p->columns);
-    return status;
 }
 
 static void describe_plan(msw__record *r, const msw_plan *p)
@@ -349,23 +228,15 @@ static void describe_plan(msw__record *r, const msw_plan *p)
                (p->column_permutation ? MSW__RECORD_COLUMNS_PERMUTED : 0u);
 }
 
-msw_status msw_writer_add_unified(msw_writer *writer, const char *name, const msw_unified *u,
-                                  const msw_store_options *options)
+msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
+                                  const msw_unified *u, const msw_store_options *options)
 {
     msw__record record = {0};
     msw__item item = {0};
     msw_store_options o;
     msw__class_code code;
-    msw_status status;
+    msw_status status = begin_tensor(writer, &o, name, u != NULL, options);
 
-    if (!writer)
-        return MSW_E_INVAL;
-    writer->error[0] = 0;
-    if (!u)
-        return msw__writer_fail(writer, MSW_E_INVAL, "unified weights are NULL");
-    status = check_name(writer, &writer->names, name, "tensor name");
-    if (!status)
-        status = take_options(writer, &o, options);
     if (status)
         return status;
     describe_plan(&record, u->plan);
@@ -374,66 +245,31 @@ msw_status msw_writer_add_unified(msw_writer *writer, const char *name, const ms
     record.free_weights = o.free_weights;
     record.name_length = (uint32_t)strlen(name);
     msw__class_code_from(&code, record.classes);
-    status = encode_permutations(&item, writer->ctx, u->plan);
+    status = msw__encode_permutations(&item, writer->ctx, u->plan);
     if (!status)
-        status = encode_unified(&item, writer->ctx, u, &o, &code);
-    if (status) {
-        item_free(writer->ctx, &item);
-        return fail_values(writer, status, name);
-    }
+        status = msw__encode_unified(&item, writer->ctx, u, &o, &code);
+    if (status)
+        return fail_values(writer, &item, status, name);
     record.payload = item.payload.size;
     return add_item(writer, &item, &record, name);
 }
 
 /* Plain tensors */
 
-static msw_status encode_tensor(msw__item *item, msw_context *ctx, const msw_tensor *t,
-                                uint32_t dtype)
-{
-    const size_t length = t->shape[t->rank - 1], stride = t->stride[t->rank - 1];
-    const size_t width = msw__dtype_bytes(dtype);
-    msw_status status = bytes_alloc(&item->payload, ctx, t->count * width);
-    loss l = {0};
-
-    for (size_t outer = 0; outer < t->count / length && !status; outer++) {
-        const float *run = msw__tensor_run(t, outer);
-        uint8_t *out = item->payload.data + outer * length * width;
-
-        if (dtype == MSW_DTYPE_F16)
-            status = put_f16s(out, run, length, stride, &l);
-        else
-            for (size_t i = 0; i < length; i++)
-                msw__store32(out + 4 * i, msw__float_bits(&run[i * stride]));
-    }
-    finish_loss(&item->info, &l, t->count, item->payload.size);
-    return status;
-}
-
 msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
-                                 const msw_tensor *tensor, const msw_store_options *options)
+                                 const msw_tensor *tensor,
+                                 const msw_store_options *options)
 {
     msw__record record = {0};
     msw__item item = {0};
     msw_store_options o;
-    msw_status status;
+    msw_status status = begin_tensor(writer, &o, name, tensor != NULL, options);
 
-    if (!writer)
-        return MSW_E_INVAL;
-    writer->error[0] = 0;
-    if (!tensor)
-        return msw__writer_fail(writer, MSW_E_INVAL, "tensor is NULL");
-    status = check_name(writer, &writer->names, name, "tensor name");
-    if (!status)
-        status = take_options(writer, &o, options);
-    if (!status) {
-        status = encode_tensor(&item, writer->ctx, tensor, o.free_weights);
-        if (status) {
-            item_free(writer->ctx, &item);
-            fail_values(writer, status, name);
-        }
-    }
     if (status)
         return status;
+    status = msw__encode_tensor(&item, writer->ctx, tensor, o.free_weights);
+    if (status)
+        return fail_values(writer, &item, status, name);
     record.kind = MSW_ENTRY_TENSOR;
     record.rank = tensor->rank;
     for (uint32_t i = 0; i < tensor->rank; i++)
@@ -461,13 +297,14 @@ msw_status msw_writer_add_metadata(msw_writer *writer, const char *key, const vo
     if (status)
         return status;
     if (!value && size)
-        return msw__writer_fail(writer, MSW_E_INVAL, "metadata \"%.80s\": value is NULL", key);
+        return msw__writer_fail(writer, MSW_E_INVAL, "metadata \"%.80s\": value is NULL",
+                                key);
     length = strlen(key);
     metadata = writer->metadata;
     if (!msw__size_add(&bytes, MSW__METADATA_RECORD_BYTES + length + 2, size))
         status = MSW_E_RANGE;
     if (!status)
-        status = bytes_alloc(&record, writer->ctx, bytes);
+        status = msw__bytes_alloc(&record, writer->ctx, bytes);
     if (!status)
         status = msw__names_reserve(&writer->keys, writer->ctx, 1);
     if (!status)
@@ -475,7 +312,7 @@ msw_status msw_writer_add_metadata(msw_writer *writer, const char *key, const vo
                          writer->keys.count, sizeof record);
     writer->metadata = metadata;
     if (status) {
-        bytes_free(writer->ctx, &record);
+        msw__bytes_free(writer->ctx, &record);
         return msw__writer_fail(writer, status, "metadata \"%.80s\": %s", key,
                                 msw_status_text(status));
     }

@@ -11,6 +11,9 @@ typedef struct msw__bytes {
     size_t size;
 } msw__bytes;
 
+msw_status msw__bytes_alloc(msw__bytes *out, msw_context *ctx, size_t size) MSW_NODISCARD;
+void msw__bytes_free(msw_context *ctx, msw__bytes *b);
+
 /* A tensor as it will lie in the file. */
 typedef struct msw__item {
     uint32_t kind;
@@ -35,6 +38,27 @@ struct msw_writer {
 __attribute__((format(printf, 3, 4)))
 #endif
 msw_status msw__writer_fail(msw_writer *w, msw_status status, const char *format, ...);
+
+/* What storing changed: msw_store_info, and the sums that become its relative error. */
+typedef struct msw__loss {
+    msw_store_info info;
+    double error, norm; /* squared */
+} msw__loss;
+
+/* A value that stands for @p weight weights, and what is stored for it. */
+void msw__loss_add(msw__loss *l, float value, float stored, double weight);
+void msw__loss_finish(msw_store_info *out, const msw__loss *l, uint64_t values,
+                      uint64_t bytes);
+
+/* writer_encode.c: the bytes of an item, and what storing changed. MSW_E_RANGE,
+ * MSW_E_NUMERIC: a value that cannot be stored so. */
+msw_status msw__encode_permutations(msw__item *item, msw_context *ctx,
+                                    const msw_plan *p) MSW_NODISCARD;
+msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unified *u,
+                               const msw_store_options *o,
+                               const msw__class_code *code) MSW_NODISCARD;
+msw_status msw__encode_tensor(msw__item *item, msw_context *ctx, const msw_tensor *t,
+                              uint32_t dtype) MSW_NODISCARD;
 
 /* msw_writer_save() on another operating system. */
 msw_status msw__writer_save(msw_writer *w, const char *path, const msw__os *os) MSW_NODISCARD;

@@ -26,7 +26,8 @@ static msw_status put_count(size_t count, put_fn *put, void *target)
 }
 
 /* The stream of a type, piece by piece; empty when there is nothing of it. */
-static msw_status put_stream(const msw_writer *w, uint32_t type, put_fn *put, void *target)
+static msw_status put_stream(const msw_writer *w, uint32_t type, put_fn *put,
+                             void *target)
 {
     msw_status status = MSW_OK;
 
@@ -296,11 +297,12 @@ msw_status msw_writer_write_buffer(msw_writer *writer, void *data, size_t size)
     if (!data)
         return msw__writer_fail(writer, MSW_E_INVAL, "buffer is NULL");
     if (size < msw_writer_bytes(writer))
-        return msw__writer_fail(writer, MSW_E_RANGE, "a buffer of %llu bytes for a file of %llu",
-                                (unsigned long long)size,
-                                (unsigned long long)msw_writer_bytes(writer));
+        return msw__writer_fail(
+            writer, MSW_E_RANGE, "a buffer of %llu bytes for a file of %llu",
+            (unsigned long long)size, (unsigned long long)msw_writer_bytes(writer));
     status = output_all(&o);
-    return status ? msw__writer_fail(writer, status, "%s", msw_status_text(status)) : MSW_OK;
+    return status ? msw__writer_fail(writer, status, "%s", msw_status_text(status))
+                  : MSW_OK;
 }
 
 /* To the host's storage */
@@ -322,8 +324,8 @@ static msw_status put_io(void *target, const void *data, size_t size)
                                     (long long)put);
         if ((uint64_t)put > size)
             return msw__writer_fail(t->writer, MSW_E_HOST,
-                                    "write callback says %lld bytes of %llu", (long long)put,
-                                    (unsigned long long)size);
+                                    "write callback says %lld bytes of %llu",
+                                    (long long)put, (unsigned long long)size);
         p += put;
         size -= (size_t)put;
     }
@@ -344,7 +346,8 @@ msw_status msw_writer_write(msw_writer *writer, const msw_io *io)
     if (!status && !target.io.write)
         status = MSW_E_INVAL;
     if (status)
-        return msw__writer_fail(writer, status, "msw_io: no write callback, or its size is wrong");
+        return msw__writer_fail(writer, status,
+                                "msw_io: no write callback, or its size is wrong");
     target.writer = writer;
     return output_buffered(writer, put_io, &target);
 }

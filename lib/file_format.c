@@ -86,12 +86,27 @@ void msw__section_decode(msw__section *out, const uint8_t *bytes)
 
 /* A record: kind, rank, two dtypes, flags, classes (one byte each), the name's length
  * (two), the shape (eight per dimension); for unified weights their kind, reduction and
- * block's sides (one each), groups (four) and payload (eight); the name and a zero. */
-size_t msw__record_bytes(uint32_t kind, uint32_t rank, size_t name_length)
+ * block's sides (one each), groups (four) and payload (eight); for the transport form
+ * the payload of a plain tensor (eight) and two parameters (four each); the name and a
+ * zero. */
+size_t msw__record_bytes(const msw__record *r)
 {
-    return (kind == MSW_ENTRY_UNIFIED ? MSW__UNIFIED_RECORD_BYTES
-                                      : MSW__TENSOR_RECORD_BYTES) +
-           8 * (size_t)rank + name_length + 1;
+    size_t bytes = 8 * (size_t)r->rank + r->name_length + 1;
+
+    bytes += r->kind == MSW_ENTRY_UNIFIED ? MSW__UNIFIED_RECORD_BYTES
+                                          : MSW__TENSOR_RECORD_BYTES;
+    if (r->flags & MSW__RECORD_TRANSPORT) {
+        bytes += MSW__TRANSPORT_RECORD_BYTES;
+        if (r->kind != MSW_ENTRY_UNIFIED)
+            bytes += MSW__PAYLOAD_RECORD_BYTES;
+    }
+    return bytes;
+}
+
+/* Other plain tensors have as many bytes as their shape says. */
+static bool has_payload(const msw__record *r)
+{
+    return r->kind == MSW_ENTRY_UNIFIED || r->flags & MSW__RECORD_TRANSPORT;
 }
 
 void msw__record_encode(uint8_t *out, const msw__record *r, const char *name)
@@ -112,8 +127,16 @@ void msw__record_encode(uint8_t *out, const msw__record *r, const char *name)
         out[2] = (uint8_t)r->block_rows;
         out[3] = (uint8_t)r->block_columns;
         msw__store32(out + 4, r->groups);
-        msw__store64(out + 8, r->payload);
-        out += 16;
+        out += 8;
+    }
+    if (has_payload(r)) {
+        msw__store64(out, r->payload);
+        out += 8;
+    }
+    if (r->flags & MSW__RECORD_TRANSPORT) {
+        msw__store32(out, r->magnitude_parameter);
+        msw__store32(out + 4, r->free_parameter);
+        out += 8;
     }
     memcpy(out, name, r->name_length + 1);
 }
@@ -131,7 +154,7 @@ bool msw__record_decode(msw__record *out, const char **name, const uint8_t *p, s
     out->classes = p[5];
     out->name_length = msw__load16(p + 6);
     if (out->kind > MSW_ENTRY_TENSOR || out->rank > MSW_MAX_RANK ||
-        msw__record_bytes(out->kind, out->rank, out->name_length) > size)
+        msw__record_bytes(out) > size)
         return false;
     p += 8;
     for (uint32_t i = 0; i < out->rank; i++, p += 8)
@@ -142,8 +165,16 @@ bool msw__record_decode(msw__record *out, const char **name, const uint8_t *p, s
         out->block_rows = p[2];
         out->block_columns = p[3];
         out->groups = msw__load32(p + 4);
-        out->payload = msw__load64(p + 8);
-        p += 16;
+        p += 8;
+    }
+    if (has_payload(out)) {
+        out->payload = msw__load64(p);
+        p += 8;
+    }
+    if (out->flags & MSW__RECORD_TRANSPORT) {
+        out->magnitude_parameter = msw__load32(p);
+        out->free_parameter = msw__load32(p + 4);
+        p += 8;
     }
     *name = (const char *)p;
     return true;

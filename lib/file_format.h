@@ -16,19 +16,19 @@ enum {
     MSW__MAX_SECTION = 64 << 20,     /* bytes: a CRC-32C still finds all 3-bit errors */
     MSW__TENSOR_RECORD_BYTES = 8,    /* fixed part, without shape and name */
     MSW__UNIFIED_RECORD_BYTES = 24,
+    MSW__TRANSPORT_RECORD_BYTES = 8, /* more, in the transport form */
+    MSW__PAYLOAD_RECORD_BYTES = 8,   /* more for plain tensors in it */
     MSW__METADATA_RECORD_BYTES = 10, /* without key and value */
     MSW__COUNT_BYTES = 4             /* before the records */
 };
 
-/* The contents of all sections of a type, one behind the other, are its stream. Only
- * the first five types are written by this version. */
+/* The contents of all sections of a type, one behind the other, are its stream. */
 typedef enum msw__section_type {
     MSW__SECTION_INDEX = 1,
     MSW__SECTION_METADATA = 2,
     MSW__SECTION_PERMUTATION = 3,
     MSW__SECTION_UNIFIED = 4,
     MSW__SECTION_TENSOR = 5,
-    MSW__SECTION_WRITTEN = MSW__SECTION_TENSOR,
     MSW__SECTION_MERGE_MAP = 6,
     MSW__SECTION_PACKED = 7,
     MSW__SECTION_TRANSPORT = 8,
@@ -36,6 +36,15 @@ typedef enum msw__section_type {
     MSW__SECTION_WISDOM = 10,
     MSW__SECTION_LEVELS = 11
 } msw__section_type;
+
+/* The last type that this version writes, and those it knows. */
+enum { MSW__SECTION_LAST = MSW__SECTION_TRANSPORT };
+
+static inline bool msw__section_known(uint32_t type)
+{
+    return (type >= MSW__SECTION_INDEX && type <= MSW__SECTION_TENSOR) ||
+           type == MSW__SECTION_TRANSPORT;
+}
 
 enum { MSW__SECTION_CRITICAL = 1 }; /* flag: who does not know the type must refuse */
 
@@ -65,17 +74,25 @@ static inline uint64_t msw__file_aligned(uint64_t offset)
 
 /* Records of the index */
 
-enum { MSW__RECORD_ROWS_PERMUTED = 1, MSW__RECORD_COLUMNS_PERMUTED = 2 };
+enum {
+    MSW__RECORD_ROWS_PERMUTED = 1,
+    MSW__RECORD_COLUMNS_PERMUTED = 2,
+    MSW__RECORD_PERMUTED = 3, /* both bits */
+    MSW__RECORD_TRANSPORT = 4
+};
 
 typedef struct msw__record {
     uint64_t shape[MSW_MAX_RANK];
-    uint64_t payload;         /* bytes in the stream of its kind */
-    uint32_t kind, rank, magnitudes, free_weights, name_length;
-    uint32_t flags, classes;  /* the rest of unified weights only */
+    uint64_t payload;         /* bytes in the stream of its kind; not set for a plain
+                                 tensor that is not in the transport form */
+    uint32_t kind, rank, magnitudes, free_weights, name_length, flags;
+    uint32_t magnitude_parameter, free_parameter; /* of the dtypes, see quantiser.h */
+    uint32_t classes;         /* the rest of unified weights only */
     uint32_t weights, reduction, block_rows, block_columns, groups;
 } msw__record;
 
-size_t msw__record_bytes(uint32_t kind, uint32_t rank, size_t name_length);
+/* With its name and the zero behind it: depends on kind, rank, flags, name_length. */
+size_t msw__record_bytes(const msw__record *r);
 void msw__record_encode(uint8_t *out, const msw__record *r, const char *name);
 /* *name then points into bytes. False when size is too small or kind or rank wrong;
  * the values are otherwise not checked. */

@@ -5,6 +5,7 @@
 
 #include "crc32c.h"
 #include "os.h"
+#include "quantiser.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -173,6 +174,7 @@ static msw_status open_source(msw_reader **out, msw_context *ctx, opening *o)
     }
     r->release = o->options.release;
     r->release_user = o->options.release_user;
+    r->trusted = o->options.trusted != 0;
     *out = r;
     return MSW_OK;
 }
@@ -181,6 +183,8 @@ static msw_status open_source(msw_reader **out, msw_context *ctx, opening *o)
 static msw_status begin(opening *o, msw_reader **out, msw_context *ctx, const void *from,
                         const msw_reader_options *options)
 {
+    msw_status status;
+
     memset(&o->source, 0, sizeof o->source);
     o->source.file = -1;
     if (!out)
@@ -189,9 +193,10 @@ static msw_status begin(opening *o, msw_reader **out, msw_context *ctx, const vo
     if (!ctx || !from)
         return MSW_E_INVAL;
     msw_reader_options_init(&o->options);
-    return options ? msw__take_options(&o->options, sizeof o->options, OLDEST_OPTIONS,
-                                       options)
-                   : MSW_OK;
+    if (!options)
+        return MSW_OK;
+    status = msw__take_options(&o->options, sizeof o->options, OLDEST_OPTIONS, options);
+    return !status && o->options.reserved ? MSW_E_VERSION : status;
 }
 
 msw_status msw_reader_open(msw_reader **out, msw_context *ctx, const char *path,
@@ -256,6 +261,17 @@ size_t msw_reader_count(const msw_reader *reader)
     return reader ? reader->entry_count : 0;
 }
 
+/* A parameter as the options of the writer had it. */
+static void describe(double *step, uint32_t *bits, uint32_t dtype, uint32_t parameter)
+{
+    msw__quantiser q;
+
+    if (!msw__quantiser_from(&q, dtype, parameter))
+        return;
+    *step = q.step;
+    *bits = dtype == MSW_DTYPE_LOG ? parameter : 0;
+}
+
 msw_status msw_reader_get_entry(msw_entry *out, const msw_reader *reader, size_t index)
 {
     const msw__entry *from;
@@ -277,6 +293,11 @@ msw_status msw_reader_get_entry(msw_entry *out, const msw_reader *reader, size_t
     e.free_weights = from->record.free_weights;
     e.block_rows = from->record.block_rows;
     e.block_columns = from->record.block_columns;
+    if (from->record.flags & MSW__RECORD_TRANSPORT)
+        e.encoding = MSW_ENCODING_TRANSPORT;
+    describe(&e.magnitude_step, &e.magnitude_bits, e.magnitudes,
+             from->record.magnitude_parameter);
+    describe(&e.free_step, &e.free_bits, e.free_weights, from->record.free_parameter);
     return msw__give_output(out, &e, sizeof e, OLDEST_ENTRY);
 }
 

@@ -34,11 +34,12 @@ struct msw_reader {
     msw__source source;
     void (*release)(const void *data, void *user);
     void *release_user;
+    bool trusted; /* payloads are not checksummed */
 
     msw__section *sections;
     uint8_t *checked; /* per section: its checksum was found right */
     size_t section_count;
-    msw__span streams[MSW__SECTION_WRITTEN + 1]; /* by type */
+    msw__span streams[MSW__SECTION_LAST + 1]; /* by type */
 
     msw__kept index, metadata;
     msw__names names, keys;

@@ -5,6 +5,8 @@
 
 #include "bytes.h"
 #include "crc32c.h"
+#include "quantiser.h"
+#include "range_coder.h"
 
 #include <string.h>
 
@@ -74,7 +76,7 @@ static msw_status check_section(msw_reader *r, size_t i, uint64_t end)
     if (s->flags > MSW__SECTION_CRITICAL)
         return msw__reader_fail(r, MSW_E_UNSUPPORTED, "section %llu: flags %u", number,
                                 (unsigned)s->flags);
-    if (s->type > MSW__SECTION_WRITTEN)
+    if (!msw__section_known(s->type))
         return s->flags ? msw__reader_fail(r, MSW_E_UNSUPPORTED,
                                            "section %llu: type %u is not known", number,
                                            (unsigned)s->type)
@@ -102,7 +104,7 @@ static msw_status check_sections(msw_reader *r)
         if (status)
             return status;
         end = s->offset + s->length;
-        if (s->type <= MSW__SECTION_WRITTEN) {
+        if (msw__section_known(s->type)) {
             msw__span *stream = &r->streams[s->type];
             if (stream->length == 0)
                 stream->offset = s->offset;
@@ -125,7 +127,7 @@ static msw_status check_skipped(msw_reader *r)
         const msw__section *s = &r->sections[i];
         const msw__span span = {s->offset, s->length};
 
-        if (s->type > MSW__SECTION_WRITTEN)
+        if (!msw__section_known(s->type))
             status = msw__reader_check(r, span, "skipped section");
     }
     return status;
@@ -225,6 +227,18 @@ static msw_status fail_entry(msw_reader *r, size_t i, msw_status status, const c
                             reason);
 }
 
+/* What is left of the streams that the index divides up. */
+typedef struct streams {
+    msw__span permutations, unified, tensors, transport;
+} streams;
+
+static msw__span *payloads_of(streams *left, const msw__record *c)
+{
+    return c->flags & MSW__RECORD_TRANSPORT  ? &left->transport
+           : c->kind == MSW_ENTRY_UNIFIED ? &left->unified
+                                             : &left->tensors;
+}
+
 /* Take length bytes from what is left of a stream. */
 static bool take_span(msw__span *out, msw__span *left, uint64_t length)
 {
@@ -251,18 +265,43 @@ static msw_status check_shape(size_t *shape, msw_reader *r, size_t i, const msw_
     return MSW_OK;
 }
 
-/* Bytes of a plain tensor, 0 when they overflow. */
-static uint64_t tensor_bytes(const msw__record *c, const size_t *shape)
+/* How the floats are stored: the dtypes of the form, and their parameters. */
+static bool check_floats(const msw__record *c)
 {
-    size_t bytes = msw__dtype_bytes(c->free_weights);
+    msw__quantiser magnitudes, free_weights;
+    const uint32_t last =
+        c->flags & MSW__RECORD_TRANSPORT ? MSW_DTYPE_LOG : MSW_DTYPE_F16;
 
-    for (uint32_t d = 0; d < c->rank; d++)
-        if (!msw__size_mul(&bytes, bytes, shape[d]))
-            return 0;
-    return bytes;
+    return c->magnitudes <= last && c->free_weights <= last &&
+           msw__quantiser_from(&magnitudes, c->magnitudes, c->magnitude_parameter) &&
+           msw__quantiser_from(&free_weights, c->free_weights, c->free_parameter);
 }
 
-static msw_status check_tensor(msw_reader *r, size_t i, msw__span *payloads)
+/* The least that a payload of the transport form has: the range's tail, and some cost
+ * for each block or value. */
+static bool check_transport(const msw__record *c, uint64_t count, unsigned per_byte)
+{
+    return c->payload >= MSW__RANGE_TAIL && count / per_byte <= c->payload;
+}
+
+/* Bytes of the payload of a plain tensor; false when they cannot be right. */
+static bool tensor_bytes(uint64_t *out, const msw__record *c, const size_t *shape)
+{
+    size_t count = 1, bytes;
+
+    for (uint32_t d = 0; d < c->rank; d++)
+        if (!msw__size_mul(&count, count, shape[d]))
+            return false;
+    *out = c->payload;
+    if (c->flags & MSW__RECORD_TRANSPORT)
+        return check_transport(c, count, MSW__BITS_PER_BYTE);
+    if (!msw__size_mul(&bytes, count, msw__dtype_bytes(c->free_weights)))
+        return false;
+    *out = bytes;
+    return true;
+}
+
+static msw_status check_tensor(msw_reader *r, size_t i, streams *left)
 {
     msw__entry *e = &r->entries[i];
     const msw__record *c = &e->record;
@@ -272,10 +311,11 @@ static msw_status check_tensor(msw_reader *r, size_t i, msw__span *payloads)
 
     if (status)
         return status;
-    if (c->magnitudes || c->flags || c->classes || c->free_weights > MSW_DTYPE_F16)
+    if (c->magnitudes || c->magnitude_parameter || c->classes || !check_floats(c) ||
+        c->flags & ~(uint32_t)MSW__RECORD_TRANSPORT)
         return fail_entry(r, i, MSW_E_FORMAT, "not a plain tensor's fields");
-    bytes = tensor_bytes(c, shape);
-    if (bytes == 0 || !take_span(&e->payload, payloads, bytes))
+    if (!tensor_bytes(&bytes, c, shape) ||
+        !take_span(&e->payload, payloads_of(left, c), bytes))
         return fail_entry(r, i, MSW_E_FORMAT, "more values than the file has");
     return MSW_OK;
 }
@@ -309,8 +349,16 @@ static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
     return status;
 }
 
-static msw_status check_unified(msw_reader *r, size_t i, msw__span *payloads,
-                                msw__span *permutations)
+/* Whether a payload can hold the class map at least. */
+static bool check_payload(const msw__record *c, const msw__class_code *code,
+                          size_t blocks)
+{
+    return c->flags & MSW__RECORD_TRANSPORT
+               ? check_transport(c, blocks, MSW__LIMITED_BITS_PER_BYTE)
+               : c->payload >= msw__class_map_bytes(code, blocks);
+}
+
+static msw_status check_unified(msw_reader *r, size_t i, streams *left)
 {
     msw__entry *e = &r->entries[i];
     const msw__record *c = &e->record;
@@ -322,9 +370,8 @@ static msw_status check_unified(msw_reader *r, size_t i, msw__span *payloads,
 
     if (status)
         return status;
-    if (c->magnitudes > MSW_DTYPE_F16 || c->free_weights > MSW_DTYPE_F16 ||
-        c->flags > (MSW__RECORD_ROWS_PERMUTED | MSW__RECORD_COLUMNS_PERMUTED) ||
-        !msw__class_code_from(&code, c->classes))
+    if (!check_floats(c) || !msw__class_code_from(&code, c->classes) ||
+        c->flags & ~(uint32_t)(MSW__RECORD_PERMUTED | MSW__RECORD_TRANSPORT))
         return fail_entry(r, i, MSW_E_FORMAT, "not a unified tensor's fields");
     status = probe_plan(&plan, r, i, c, shape);
     if (status)
@@ -333,10 +380,10 @@ static msw_status check_unified(msw_reader *r, size_t i, msw__span *payloads,
         permutation_bytes += (uint64_t)plan.rows * msw__index_bytes(plan.rows);
     if (c->flags & MSW__RECORD_COLUMNS_PERMUTED)
         permutation_bytes += (uint64_t)plan.columns * msw__index_bytes(plan.columns);
-    if (!take_span(&e->permutations, permutations, permutation_bytes))
+    if (!take_span(&e->permutations, &left->permutations, permutation_bytes))
         return fail_entry(r, i, MSW_E_FORMAT, "longer permutations than the file has");
-    if (c->payload < msw__class_map_bytes(&code, plan.block_count) ||
-        !take_span(&e->payload, payloads, c->payload))
+    if (!check_payload(c, &code, plan.block_count) ||
+        !take_span(&e->payload, payloads_of(left, c), c->payload))
         return fail_entry(r, i, MSW_E_FORMAT, "payload does not fit");
     return MSW_OK;
 }
@@ -351,8 +398,8 @@ static msw_status decode_record(msw_reader *r, size_t i, const uint8_t **at, siz
     if (!msw__name_valid(name, c->name_length) || name[c->name_length] != 0)
         return fail_entry(r, i, MSW_E_FORMAT, "its name");
     msw__names_append(&r->names, name);
-    *left -= msw__record_bytes(c->kind, c->rank, c->name_length);
-    *at += msw__record_bytes(c->kind, c->rank, c->name_length);
+    *left -= msw__record_bytes(c);
+    *at += msw__record_bytes(c);
     return MSW_OK;
 }
 
@@ -360,9 +407,12 @@ static msw_status decode_index(msw_reader *r, size_t count)
 {
     const uint8_t *at = r->index.data + MSW__COUNT_BYTES;
     size_t left = r->index.size - MSW__COUNT_BYTES;
-    msw__span permutations = r->streams[MSW__SECTION_PERMUTATION];
-    msw__span unified = r->streams[MSW__SECTION_UNIFIED];
-    msw__span tensors = r->streams[MSW__SECTION_TENSOR];
+    streams rest = {
+        .permutations = r->streams[MSW__SECTION_PERMUTATION],
+        .unified = r->streams[MSW__SECTION_UNIFIED],
+        .tensors = r->streams[MSW__SECTION_TENSOR],
+        .transport = r->streams[MSW__SECTION_TRANSPORT],
+    };
     msw_status status = MSW_OK;
     size_t twice;
 
@@ -370,12 +420,13 @@ static msw_status decode_index(msw_reader *r, size_t count)
         status = decode_record(r, i, &at, &left);
         if (!status)
             status = r->entries[i].record.kind == MSW_ENTRY_UNIFIED
-                         ? check_unified(r, i, &unified, &permutations)
-                         : check_tensor(r, i, &tensors);
+                         ? check_unified(r, i, &rest)
+                         : check_tensor(r, i, &rest);
     }
     if (status)
         return status;
-    if (left || permutations.length || unified.length || tensors.length)
+    if (left || rest.permutations.length || rest.unified.length || rest.tensors.length ||
+        rest.transport.length)
         return msw__reader_fail(r, MSW_E_FORMAT, "index: bytes that belong to no tensor");
     twice = msw__names_sort(&r->names);
     return twice < count ? fail_entry(r, twice, MSW_E_FORMAT, "its name is there twice")
@@ -394,7 +445,7 @@ msw_status msw__reader_load_index(msw_reader *r)
     if (status)
         return status;
     if (count == 0) {
-        for (uint32_t type = MSW__SECTION_PERMUTATION; type <= MSW__SECTION_TENSOR; type++)
+        for (uint32_t type = MSW__SECTION_PERMUTATION; type <= MSW__SECTION_LAST; type++)
             if (r->streams[type].length)
                 return msw__reader_fail(r, MSW_E_FORMAT, "tensors without an index");
         return MSW_OK;

@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "f16.h"
+#include "transport.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -95,6 +96,8 @@ static msw_status begin(job *j, msw_reader *r, const char *name, uint32_t kind)
         return fail(j, MSW_E_INVAL, kind == MSW_ENTRY_UNIFIED
                                         ? "it is a plain tensor"
                                         : "it holds unified weights");
+    if (r->trusted)
+        return MSW_OK;
     status = msw__reader_check(r, j->entry->payload, j->what);
     if (!status && j->entry->permutations.length)
         status = msw__reader_check(r, j->entry->permutations, j->what);
@@ -198,8 +201,8 @@ static counts count_values(const msw_plan *p, const uint8_t *classes)
     return c;
 }
 
-/* The class map, into an array of its own; then the sizes of all that follows. */
-static msw_status load_classes(uint8_t **out, job *j, const msw_plan *plan)
+/* The class map; then the sizes of all that follows. */
+static msw_status load_classes(uint8_t *out, job *j, const msw_plan *plan)
 {
     const msw__record *record = &j->entry->record;
     const size_t blocks = plan->block_count;
@@ -207,22 +210,17 @@ static msw_status load_classes(uint8_t **out, job *j, const msw_plan *plan)
     msw_status status;
     uint64_t expected;
     size_t map_bytes;
-    void *memory;
     counts c;
 
     if (!msw__class_code_from(&code, record->classes))
         return fail(j, MSW_E_FORMAT, "its classes");
     map_bytes = msw__class_map_bytes(&code, blocks);
-    status = msw__alloc(&memory, j->reader->ctx, blocks, 1);
-    *out = memory;
-    if (status)
-        return pass(j, status);
-    status = next_bytes(j, *out + blocks - map_bytes, map_bytes);
+    status = next_bytes(j, out + blocks - map_bytes, map_bytes);
     if (status)
         return status;
-    if (!msw__class_map_decode(*out, *out + blocks - map_bytes, blocks, &code))
+    if (!msw__class_map_decode(out, out + blocks - map_bytes, blocks, &code))
         return fail(j, MSW_E_FORMAT, "its class map");
-    c = count_values(plan, *out);
+    c = count_values(plan, out);
     expected = map_bytes + (uint64_t)c.magnitudes * msw__dtype_bytes(record->magnitudes) +
                (uint64_t)c.free_weights * msw__dtype_bytes(record->free_weights) +
                ((uint64_t)c.unified_weights + 7) / 8;
@@ -231,23 +229,157 @@ static msw_status load_classes(uint8_t **out, job *j, const msw_plan *plan)
     return MSW_OK;
 }
 
+static msw_status check_values(job *j, const msw_unified *u)
+{
+    const size_t end = u->plan->block_row_count, signs = u->sign_start[end];
+
+    if (!all_magnitudes(u->magnitudes, u->magnitude_start[end]))
+        return fail(j, MSW_E_FORMAT, "a magnitude is negative or not finite");
+    if (!all_finite(u->free_weights, u->free_start[end]))
+        return fail(j, MSW_E_FORMAT, "a free weight is not finite");
+    if (signs % 8 && u->signs[signs / 8] >> signs % 8)
+        return fail(j, MSW_E_FORMAT, "bits behind the last sign");
+    return MSW_OK;
+}
+
 static msw_status load_values(msw_unified *u, job *j)
 {
     const msw__record *c = &j->entry->record;
     const size_t end = u->plan->block_row_count;
-    const size_t signs = u->sign_start[end], sign_bytes = (signs + 7) / 8;
-    msw_status status = next_floats(j, u->magnitudes, u->magnitude_start[end], c->magnitudes);
+    msw_status status =
+        next_floats(j, u->magnitudes, u->magnitude_start[end], c->magnitudes);
 
-    if (!status && !all_magnitudes(u->magnitudes, u->magnitude_start[end]))
-        status = fail(j, MSW_E_FORMAT, "a magnitude is negative or not finite");
     if (!status)
         status = next_floats(j, u->free_weights, u->free_start[end], c->free_weights);
-    if (!status && !all_finite(u->free_weights, u->free_start[end]))
-        status = fail(j, MSW_E_FORMAT, "a free weight is not finite");
     if (!status)
-        status = next_bytes(j, u->signs, sign_bytes);
-    if (!status && signs % 8 && u->signs[sign_bytes - 1] >> signs % 8)
-        status = fail(j, MSW_E_FORMAT, "bits behind the last sign");
+        status = next_bytes(j, u->signs, (u->sign_start[end] + 7) / 8);
+    return status ? status : check_values(j, u);
+}
+
+static msw_status load_plain(msw_unified **out, job *j, msw_plan *plan, uint8_t *classes)
+{
+    msw_status status = load_classes(classes, j, plan);
+
+    if (!status)
+        status = pass(j, msw__unified_alloc(out, plan, classes));
+    return status ? status : load_values(*out, j);
+}
+
+/* The transport form. The payload is decoded from memory. */
+
+typedef struct transport {
+    msw__decoder decoder;
+    msw__quantiser magnitudes, free_weights;
+    const uint8_t *bytes;
+    uint8_t *owned; /* bytes, when they are a copy */
+    size_t size;
+} transport;
+
+static msw_status transport_open(transport *t, job *j)
+{
+    const msw__record *c = &j->entry->record;
+    const msw__source *source = &j->reader->source;
+    msw_status status;
+    void *memory;
+
+    memset(t, 0, sizeof *t);
+    if (!msw__quantiser_from(&t->magnitudes, c->magnitudes, c->magnitude_parameter) ||
+        !msw__quantiser_from(&t->free_weights, c->free_weights, c->free_parameter))
+        return fail(j, MSW_E_FORMAT, "its floats");
+    if (c->payload > SIZE_MAX)
+        return fail(j, MSW_E_UNSUPPORTED, "too large for this machine");
+    t->size = (size_t)c->payload;
+    if (source->memory) {
+        t->bytes = source->memory + (size_t)j->offset;
+    } else {
+        status = msw__alloc(&memory, j->reader->ctx, t->size, 1);
+        if (status)
+            return pass(j, status);
+        t->bytes = t->owned = memory;
+        status = next_bytes(j, memory, t->size);
+        if (status)
+            return status;
+    }
+    msw__decoder_init(&t->decoder, t->bytes, t->size);
+    return MSW_OK;
+}
+
+static void transport_close(transport *t, job *j)
+{
+    msw__free(j->reader->ctx, t->owned, t->size, 1);
+}
+
+static msw_status fail_code(job *j)
+{
+    return fail(j, MSW_E_FORMAT, "not a code that any weights have");
+}
+
+/* Nothing is allocated for values that the payload is too short for. */
+static msw_status decode_classes(uint8_t *out, transport *t, job *j, const msw_plan *plan)
+{
+    size_t sign_bytes;
+    counts c;
+
+    if (!msw__transport_classes(out, &t->decoder, plan->block_count,
+                                plan->block_column_count, j->entry->record.classes))
+        return fail(j, MSW_E_FORMAT, "its class map");
+    c = count_values(plan, out);
+    sign_bytes = c.unified_weights / 8 + (c.unified_weights % 8 != 0);
+    if (c.free_weights / MSW__BITS_PER_BYTE > t->size || sign_bytes > t->size)
+        return fail(j, MSW_E_FORMAT, "payload and class map do not agree");
+    msw__decoder_skip(&t->decoder, sign_bytes);
+    return MSW_OK;
+}
+
+static bool decode_unified(msw_unified *u, transport *t)
+{
+    const size_t end = u->plan->block_row_count;
+    const size_t sign_bytes = (u->sign_start[end] + 7) / 8;
+
+    if (!msw__transport_magnitudes(u->magnitudes, &t->decoder, u->magnitude_start[end],
+                                   &t->magnitudes) ||
+        !msw__transport_values(u->free_weights, &t->decoder, u->free_start[end],
+                               &t->free_weights) ||
+        !msw__decoder_finish(&t->decoder))
+        return false;
+    if (sign_bytes)
+        memcpy(u->signs, t->bytes, sign_bytes);
+    return true;
+}
+
+static msw_status load_transport(msw_unified **out, job *j, msw_plan *plan,
+                                 uint8_t *classes)
+{
+    transport t;
+    msw_status status = transport_open(&t, j);
+
+    if (!status)
+        status = decode_classes(classes, &t, j, plan);
+    if (!status)
+        status = pass(j, msw__unified_alloc(out, plan, classes));
+    if (!status)
+        status = decode_unified(*out, &t) ? check_values(j, *out) : fail_code(j);
+    transport_close(&t, j);
+    return status;
+}
+
+static bool transported(const job *j)
+{
+    return j->entry->record.flags & MSW__RECORD_TRANSPORT;
+}
+
+static msw_status load_unified(msw_unified **out, job *j, msw_plan *plan)
+{
+    msw_context *ctx = j->reader->ctx;
+    msw_status status;
+    void *classes;
+
+    status = msw__alloc(&classes, ctx, plan->block_count, 1);
+    if (status)
+        return pass(j, status);
+    status = transported(j) ? load_transport(out, j, plan, classes)
+                            : load_plain(out, j, plan, classes);
+    msw__free(ctx, classes, plan->block_count, 1);
     return status;
 }
 
@@ -255,8 +387,6 @@ msw_status msw_reader_unified(msw_unified **out, msw_reader *reader, const char 
 {
     msw_plan *plan = NULL;
     msw_unified *u = NULL;
-    uint8_t *classes = NULL;
-    size_t blocks = 0;
     msw_status status;
     job j;
 
@@ -268,20 +398,40 @@ msw_status msw_reader_unified(msw_unified **out, msw_reader *reader, const char 
     status = begin(&j, reader, name, MSW_ENTRY_UNIFIED);
     if (!status)
         status = load_plan(&plan, &j);
-    if (!status) {
-        blocks = plan->block_count;
-        status = load_classes(&classes, &j, plan);
-    }
     if (!status)
-        status = pass(&j, msw__unified_alloc(&u, plan, classes));
-    if (!status)
-        status = load_values(u, &j);
-    msw__free(reader->ctx, classes, blocks, 1);
+        status = load_unified(&u, &j, plan);
     msw_plan_free(plan);
     if (status)
         msw_unified_free(u);
     else
         *out = u;
+    return status;
+}
+
+/* Plain tensors */
+
+static msw_status decode_tensor(msw_tensor *out, job *j)
+{
+    transport t;
+    msw_status status = transport_open(&t, j);
+
+    if (!status && (!msw__transport_values(out->data, &t.decoder, out->count,
+                                           &t.free_weights) ||
+                    !msw__decoder_finish(&t.decoder)))
+        status = fail_code(j);
+    transport_close(&t, j);
+    return status;
+}
+
+static msw_status load_tensor(msw_tensor *out, job *j)
+{
+    const uint32_t dtype = j->entry->record.free_weights;
+    const msw_status status = transported(j)
+                                  ? decode_tensor(out, j)
+                                  : next_floats(j, out->data, out->count, dtype);
+
+    if (!status && dtype != MSW_DTYPE_F32 && !all_finite(out->data, out->count))
+        return fail(j, MSW_E_FORMAT, "a value is not finite");
     return status;
 }
 
@@ -307,9 +457,7 @@ msw_status msw_reader_tensor(msw_tensor **out, msw_reader *reader, const char *n
     status = pass(&j, msw_tensor_new(&t, reader->ctx, shape, c->rank));
     if (status)
         return status;
-    status = next_floats(&j, t->data, t->count, c->free_weights);
-    if (!status && c->free_weights == MSW_DTYPE_F16 && !all_finite(t->data, t->count))
-        status = fail(&j, MSW_E_FORMAT, "a value is not finite");
+    status = load_tensor(t, &j);
     if (status)
         msw_tensor_free(t);
     else

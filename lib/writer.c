@@ -4,7 +4,10 @@
 #include "writer.h"
 
 #include "bytes.h"
+#include "quantiser.h"
+#include "transport_encode.h"
 
+#include <float.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -136,12 +139,13 @@ static msw_status check_name(msw_writer *w, const msw__names *taken, const char 
 static msw_status add_item(msw_writer *w, msw__item *item, const msw__record *record,
                            const char *name)
 {
-    const size_t size =
-        msw__record_bytes(record->kind, record->rank, record->name_length);
+    const size_t size = msw__record_bytes(record);
     void *items = w->items;
     msw_status status;
 
-    item->kind = record->kind;
+    item->section = record->flags & MSW__RECORD_TRANSPORT ? MSW__SECTION_TRANSPORT
+                    : record->kind == MSW_ENTRY_UNIFIED   ? MSW__SECTION_UNIFIED
+                                                          : MSW__SECTION_TENSOR;
     status = msw__bytes_alloc(&item->record, w->ctx, size);
     if (!status)
         status = msw__names_reserve(&w->names, w->ctx, 1);
@@ -160,6 +164,23 @@ static msw_status add_item(msw_writer *w, msw__item *item, const msw__record *re
     return MSW_OK;
 }
 
+/* Whether floats may be stored so. @p step and @p bits: one of the two for UNIFORM,
+ * bits for LOG, none otherwise. */
+static bool floats_valid(uint32_t dtype, uint32_t encoding, double step, uint32_t bits)
+{
+    msw__quantiser q;
+
+    if (dtype > MSW_DTYPE_LOG ||
+        (dtype > MSW_DTYPE_F16 && encoding != MSW_ENCODING_TRANSPORT))
+        return false;
+    if (dtype != MSW_DTYPE_UNIFORM)
+        return step == 0 && msw__quantiser_from(&q, dtype, bits);
+    if (step == 0)
+        return bits >= MSW__LEAST_UNIFORM_BITS && bits <= MSW__MOST_UNIFORM_BITS;
+    return bits == 0 && step <= (double)FLT_MAX &&
+           msw__quantiser_from(&q, dtype, msw__step_parameter(step));
+}
+
 static msw_status take_options(msw_writer *w, msw_store_options *o,
                                const msw_store_options *options)
 {
@@ -169,7 +190,13 @@ static msw_status take_options(msw_writer *w, msw_store_options *o,
     if (!options)
         return MSW_OK;
     status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
-    if (!status && (o->magnitudes > MSW_DTYPE_F16 || o->free_weights > MSW_DTYPE_F16))
+    if (!status && o->reserved)
+        status = MSW_E_VERSION;
+    if (!status && (o->encoding > MSW_ENCODING_TRANSPORT ||
+                    !floats_valid(o->magnitudes, o->encoding, o->magnitude_step,
+                                  o->magnitude_bits) ||
+                    !floats_valid(o->free_weights, o->encoding, o->free_step,
+                                  o->free_bits)))
         status = MSW_E_INVAL;
     return status
                ? msw__writer_fail(w, status, "store options: %s", msw_status_text(status))
@@ -197,8 +224,9 @@ static msw_status fail_values(msw_writer *w, msw__item *item, msw_status status,
 {
     item_free(w->ctx, item);
     return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
-                            status == MSW_E_RANGE     ? "a value above 65504 as f16"
-                            : status == MSW_E_NUMERIC ? "NaN or infinity as f16"
+                            status == MSW_E_RANGE
+                                ? "a value above 65504 as f16, or 2^15 steps"
+                            : status == MSW_E_NUMERIC ? "NaN or infinity, not as f32"
                                                       : msw_status_text(status));
 }
 
@@ -241,12 +269,16 @@ msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
         return status;
     describe_plan(&record, u->plan);
     record.classes = class_set(u->classes, u->plan->block_count);
+    if (o.encoding == MSW_ENCODING_TRANSPORT)
+        record.flags |= MSW__RECORD_TRANSPORT;
     record.magnitudes = o.magnitudes;
     record.free_weights = o.free_weights;
     record.name_length = (uint32_t)strlen(name);
     msw__class_code_from(&code, record.classes);
     status = msw__encode_permutations(&item, writer->ctx, u->plan);
-    if (!status)
+    if (!status && o.encoding == MSW_ENCODING_TRANSPORT)
+        status = msw__transport_unified(&item, &record, writer->ctx, u, &o);
+    else if (!status)
         status = msw__encode_unified(&item, writer->ctx, u, &o, &code);
     if (status)
         return fail_values(writer, &item, status, name);
@@ -267,9 +299,15 @@ msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
 
     if (status)
         return status;
-    status = msw__encode_tensor(&item, writer->ctx, tensor, o.free_weights);
+    if (o.encoding == MSW_ENCODING_TRANSPORT)
+        status = msw__transport_tensor(&item, &record, writer->ctx, tensor, &o);
+    else
+        status = msw__encode_tensor(&item, writer->ctx, tensor, o.free_weights);
     if (status)
         return fail_values(writer, &item, status, name);
+    record.payload = item.payload.size;
+    if (o.encoding == MSW_ENCODING_TRANSPORT)
+        record.flags = MSW__RECORD_TRANSPORT;
     record.kind = MSW_ENTRY_TENSOR;
     record.rank = tensor->rank;
     for (uint32_t i = 0; i < tensor->rank; i++)

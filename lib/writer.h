@@ -16,7 +16,7 @@ void msw__bytes_free(msw_context *ctx, msw__bytes *b);
 
 /* A tensor as it will lie in the file. */
 typedef struct msw__item {
-    uint32_t kind;
+    uint32_t section;        /* type of that of its payload */
     msw__bytes record;       /* of the index; the name at its end */
     msw__bytes permutations; /* of rows, then of columns */
     msw__bytes payload;

@@ -41,14 +41,12 @@ static msw_status put_stream(const msw_writer *w, uint32_t type, put_fn *put,
     }
     for (size_t i = 0; i < w->names.count && !status; i++) {
         const msw__item *item = &w->items[i];
-        const uint32_t payload =
-            item->kind == MSW_ENTRY_UNIFIED ? MSW__SECTION_UNIFIED : MSW__SECTION_TENSOR;
 
         if (type == MSW__SECTION_INDEX)
             status = put_bytes(&item->record, put, target);
         else if (type == MSW__SECTION_PERMUTATION)
             status = put_bytes(&item->permutations, put, target);
-        else if (type == payload)
+        else if (type == item->section)
             status = put_bytes(&item->payload, put, target);
     }
     return status;
@@ -76,7 +74,7 @@ static uint64_t section_count(const msw_writer *w)
 {
     uint64_t count = 0;
 
-    for (uint32_t type = 1; type <= MSW__SECTION_WRITTEN; type++)
+    for (uint32_t type = 1; type <= MSW__SECTION_LAST; type++)
         count += (stream_bytes(w, type) + MSW__MAX_SECTION - 1) / MSW__MAX_SECTION;
     return count;
 }
@@ -88,7 +86,7 @@ uint64_t msw_writer_bytes(const msw_writer *writer)
     if (!writer)
         return 0;
     end = MSW__HEADER_BYTES + section_count(writer) * MSW__SECTION_BYTES;
-    for (uint32_t type = 1; type <= MSW__SECTION_WRITTEN; type++) {
+    for (uint32_t type = 1; type <= MSW__SECTION_LAST; type++) {
         const uint64_t bytes = stream_bytes(writer, type);
         if (bytes)
             end = msw__file_aligned(end) + bytes;
@@ -176,7 +174,7 @@ static msw_status layout_new(layout *out, const msw_writer *w)
         return status;
     }
     out->sections = memory;
-    for (uint32_t type = 1; type <= MSW__SECTION_WRITTEN && !status; type++) {
+    for (uint32_t type = 1; type <= MSW__SECTION_LAST && !status; type++) {
         out->type = type;
         status = put_stream(w, type, add_to_sections, out);
     }
@@ -245,7 +243,7 @@ static msw_status output_all(output *o)
     if (status)
         return status;
     status = output_put(o, l.head, l.head_bytes);
-    for (uint32_t type = 1; type <= MSW__SECTION_WRITTEN && !status; type++) {
+    for (uint32_t type = 1; type <= MSW__SECTION_LAST && !status; type++) {
         if (stream_bytes(w, type))
             status = output_pad(o);
         if (!status)

@@ -37,7 +37,7 @@ static void test_unknown_sections(void **state)
 
     (void)state;
     memset(more, 7, sizeof more);
-    for (uint32_t type = MSW__SECTION_WRITTEN + 1; type < 20; type++)
+    for (uint32_t type = MSW__SECTION_LAST + 1; type < 20; type++)
         for (uint32_t flags = 0; flags < 3; flags++) {
             const container_section unknown = {type, flags, more, sizeof more};
 
@@ -240,7 +240,7 @@ static uint8_t *record_of(const char *name)
         assert_true(msw__record_decode(&r, &found, at, (size_t)(end - at)));
         if (!strcmp(found, name))
             return at;
-        at += msw__record_bytes(r.kind, r.rank, r.name_length);
+        at += msw__record_bytes(&r);
     }
     fail();
     return NULL;

@@ -27,8 +27,21 @@
 extern "C" {
 #endif
 
-/** How floats are stored. */
-typedef enum msw_dtype { MSW_DTYPE_F32 = 0, MSW_DTYPE_F16 = 1 } msw_dtype;
+/** How floats are stored. The last two, which round, are for MSW_ENCODING_TRANSPORT. */
+typedef enum msw_dtype {
+    MSW_DTYPE_F32 = 0,
+    MSW_DTYPE_F16 = 1,
+    MSW_DTYPE_UNIFORM = 2, /**< the nearest multiple of a step, up to 32767 times */
+    MSW_DTYPE_LOG = 3      /**< an f32 of which only some bits of the mantissa are kept */
+} msw_dtype;
+
+/** What a payload is made for. */
+typedef enum msw_encoding {
+    MSW_ENCODING_PLAIN = 0,    /**< quick to load: floats and bits as they are */
+    MSW_ENCODING_TRANSPORT = 1 /**< small: coded by an adaptive range coder, without
+                                  loss beyond what the msw_dtype rounds */
+} msw_encoding;
+
 typedef enum msw_entry_kind { MSW_ENTRY_UNIFIED = 0, MSW_ENTRY_TENSOR = 1 } msw_entry_kind;
 
 /**
@@ -49,9 +62,18 @@ typedef struct msw_store_options {
     size_t size;
     uint32_t magnitudes;   /**< msw_dtype of the magnitudes of unified blocks */
     uint32_t free_weights; /**< msw_dtype of free weights, or of a plain tensor */
+    uint32_t encoding;     /**< msw_encoding */
+
+    /** For MSW_DTYPE_UNIFORM either a step > 0 (kept as an f32) or the bits, 2 to 15,
+     * of the largest multiple, a free weight's sign included: the step is then what
+     * just reaches the largest value. For MSW_DTYPE_LOG bits of the mantissa, 0 to 7:
+     * the relative error is at most 2^-(bits + 1). 0 otherwise. */
+    uint32_t magnitude_bits, free_bits;
+    uint32_t reserved;     /**< 0 */
+    double magnitude_step, free_step;
 } msw_store_options;
 
-/** What storing as f16 changed. */
+/** What storing in fewer bits changed. */
 typedef struct msw_store_info {
     size_t size;
     uint64_t values, changed;  /**< floats stored, and those that changed */
@@ -72,6 +94,9 @@ typedef struct msw_entry {
     uint32_t magnitudes;         /**< msw_dtype */
     uint32_t free_weights;       /**< msw_dtype; of a plain tensor: all its values */
     uint32_t block_rows, block_columns; /**< 0 for a plain tensor */
+    uint32_t encoding;           /**< msw_encoding */
+    uint32_t magnitude_bits, free_bits; /**< of MSW_DTYPE_LOG */
+    double magnitude_step, free_step;   /**< of MSW_DTYPE_UNIFORM */
 } msw_entry;
 
 typedef struct msw_reader_options {
@@ -80,6 +105,11 @@ typedef struct msw_reader_options {
      * NULL: the host knows by itself. */
     void (*release)(const void *data, void *user);
     void *release_user;
+    /** Not 0: skip the checksums of tensors, because the host knows that the file is
+     * as it was written. Everything else is checked all the same, so that damage gives
+     * other weights or an error, and nothing worse. */
+    uint32_t trusted;
+    uint32_t reserved; /**< 0 */
 } msw_reader_options;
 
 MSW_API void msw_io_init_sized(msw_io *io, size_t size);
@@ -102,15 +132,15 @@ MSW_API void msw_writer_free(msw_writer *writer);
 
 /**
  * Add weights under @p name; they are encoded now and not kept. @p options NULL:
- * all f32. MSW_E_EXISTS: the name is taken. MSW_E_RANGE: a value is too large for
- * f16 (above 65504): nothing is added. The plan, permutations included, is stored
- * with them.
+ * plain, all f32. MSW_E_EXISTS: the name is taken. MSW_E_RANGE: a value is too large for
+ * f16 (above 65504) or has too many steps: nothing is added. The plan, permutations
+ * included, is stored with them.
  */
 MSW_API msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
                                           const msw_unified *u,
                                           const msw_store_options *options) MSW_NODISCARD;
 /** The same for a plain tensor, of which only options.free_weights is used. NaN and
- * infinities are allowed in f32; in f16 MSW_E_NUMERIC. */
+ * infinities are allowed in f32, otherwise MSW_E_NUMERIC. */
 MSW_API msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
                                          const msw_tensor *tensor,
                                          const msw_store_options *options) MSW_NODISCARD;

@@ -31,10 +31,11 @@ void msw__bit_models_reset(msw__bit_model *models, size_t count);
  * observations, until 1/128. */
 static inline void msw__bit_model_update(msw__bit_model *m, unsigned bit)
 {
-    const uint32_t distance = bit ? m->zero : 65536u - m->zero;
+    const uint32_t ones = 0u - bit;
+    const uint32_t distance = (65536u & ~ones) + ((m->zero ^ ~ones) - ~ones);
     const uint32_t step = distance * msw__range_rates[m->seen] >> 16;
 
-    m->zero = (uint16_t)(bit ? m->zero - step : m->zero + step);
+    m->zero = (uint16_t)(m->zero + ((step ^ ones) - ones));
     m->seen = (uint16_t)(m->seen + (m->seen < MSW__RANGE_RATES - 1));
 }
 
@@ -106,8 +107,10 @@ static inline unsigned msw__decode_with(msw__decoder *d, uint32_t zero)
     const uint64_t bound = (d->range >> 16) * zero;
     const unsigned bit = d->code >= bound;
 
-    d->range = bit ? d->range - bound : bound;
-    d->code -= bit ? bound : 0;
+    const uint64_t ones = UINT64_C(0) - bit;
+
+    d->range = bound + (ones & (d->range - 2 * bound));
+    d->code -= ones & bound;
     if (d->range >> 32 == 0)
         msw__decoder_refill(d);
     return bit;

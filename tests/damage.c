@@ -15,6 +15,8 @@
  * a column of blocks, 8 of which are in a byte: each takes 3 * 8 bytes for the starts of
  * its row and two for its class. */
 enum { MOST_PER_BYTE = 8 * 26, MOST_BESIDE = 4096 };
+/* In the transport form 353 blocks are in a byte, or 2860 free weights. */
+enum { MOST_PER_TRANSPORT_BYTE = 353 * 26 + 2860 * 4 };
 
 struct damage damage;
 
@@ -24,6 +26,7 @@ const uint64_t damage_abuse[] = {
     0x3fffffffffffffff, 0x4000000000000000, 0x7fffffffffffffff, 0x8000000000000000,
     0xfffffffffffffff0, 0xffffffffffffffff};
 const size_t damage_abuses = sizeof damage_abuse / sizeof *damage_abuse;
+
 /* Open and load everything of the damaged file. */
 msw_status damage_load(size_t length)
 {
@@ -34,7 +37,7 @@ msw_status damage_load(size_t length)
     status = sample_open_and_load(damage.ctx, damage.bytes, length);
     assert_true(atomic_load(&damage.memory.live) == before);
     assert_true(atomic_load(&damage.memory.peak) - before <=
-                (uint64_t)MOST_PER_BYTE * length + MOST_BESIDE);
+                damage.most * length + MOST_BESIDE);
     return status;
 }
 
@@ -84,19 +87,31 @@ void damage_expect(msw_status wanted)
     damage_restore();
 }
 
-int damage_set_up(void **state)
+static int set_up(uint8_t *(*make)(size_t *size, msw_context *ctx), uint64_t most)
 {
-    (void)state;
     memset(&damage.memory, 0, sizeof damage.memory);
+    damage.most = most;
     damage.ctx = faults_context(&damage.memory);
     if (!damage.ctx)
         return 1;
-    damage.file = sample_file(&damage.size, damage.ctx);
+    damage.file = make(&damage.size, damage.ctx);
     damage.bytes = damage.file ? malloc(damage.size) : NULL;
     if (!damage.bytes)
         return 1;
     damage_restore();
     return 0;
+}
+
+int damage_set_up(void **state)
+{
+    (void)state;
+    return set_up(sample_file, MOST_PER_BYTE);
+}
+
+int damage_set_up_transport(void **state)
+{
+    (void)state;
+    return set_up(sample_transport_file, MOST_PER_TRANSPORT_BYTE);
 }
 
 int damage_tear_down(void **state)

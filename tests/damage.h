@@ -12,12 +12,19 @@ extern struct damage {
     msw_context *ctx;
     uint8_t *file, *bytes; /* the good one, the damaged one */
     size_t size;           /* of both */
+    uint64_t most;         /* memory that a byte may take */
 } damage;
 
 int damage_set_up(void **state);
+int damage_set_up_transport(void **state);
 int damage_tear_down(void **state);
 #define DAMAGE_TEST(name) \
     cmocka_unit_test_setup_teardown(name, damage_set_up, damage_tear_down)
+/* The same with a file in the transport form. */
+#define DAMAGE_TRANSPORT_TEST(name)                                         \
+    {                                                                       \
+        "transport " #name, name, damage_set_up_transport, damage_tear_down, NULL \
+    }
 
 /* Numbers that overflow, wrap or index out of something. */
 extern const uint64_t damage_abuse[];

@@ -9,7 +9,7 @@ import itertools
 import struct
 import sys
 
-TENSOR_NAMES = 1, 3, 4, 5  # critical types of version 1
+CRITICAL = 1, 3, 4, 5, 8  # section types of version 1
 
 
 def crc32c(data):
@@ -55,7 +55,7 @@ def streams_of(data):
     for i in range(count):
         kind, flags, offset, length, expanded, crc, zero = struct.unpack_from("<IIQQQII", table, 40 * i)
         assert offset == -(-end // 64) * 64 and data[end:offset] == bytes(offset - end)
-        assert zero == 0 and expanded == length and flags == (kind in TENSOR_NAMES)
+        assert zero == 0 and expanded == length and flags == (kind in CRITICAL)
         contents = data[offset:offset + length]
         assert crc32c(contents) == crc
         streams[kind] = streams.get(kind, b"") + contents
@@ -101,7 +101,143 @@ def view_index(kind, kernel_fastest, shape):
     return outputs, inputs * height * width, place
 
 
-def unified(index, shape, half_magnitudes, half_free, flags, classes, streams):
+class RangeDecoder:
+    """Raw bits from the front of a payload, the range from its end."""
+
+    def __init__(self, data):
+        self.data, self.at, self.bits = data, len(data) - 8, 0
+        self.code, self.range = int.from_bytes(data[-8:], "little"), 2**64 - 1
+
+    def skip(self, size):
+        self.data, self.at = self.data[size:], self.at - size
+        assert self.at >= 0
+
+    def bit(self, model, limited=False):
+        """A bit by its model: [probability of 0 in 1 / 2^16, times seen]."""
+        zero, seen = model
+        used = min(max(zero, 1024), 65536 - 1024) if limited else zero
+        bound = (self.range >> 16) * used
+        rate = 65536 // (seen + 2)
+        if self.code < bound:
+            self.range, bit = bound, 0
+            model[0] = zero + ((65536 - zero) * rate >> 16)
+        else:
+            self.range, self.code, bit = self.range - bound, self.code - bound, 1
+            model[0] = zero - (zero * rate >> 16)
+        model[1] = min(seen + 1, 126)
+        if self.range < 2**32:
+            self.at -= 4
+            assert self.at >= 0
+            word = int.from_bytes(self.data[self.at:self.at + 4], "little")
+            self.range, self.code = self.range << 32, self.code << 32 | word
+        return bit
+
+    def raw(self, count):
+        value = int.from_bytes(self.data, "little") >> self.bits & 2**count - 1
+        self.bits += count
+        return value
+
+    def tree(self, models, depth):
+        node = 1
+        for _ in range(depth):
+            node = 2 * node + self.bit(models[node])
+        return node - (1 << depth)
+
+    def finish(self):
+        assert self.code == 0 and -(-self.bits // 8) == self.at
+        if self.bits % 8:
+            assert self.data[self.at - 1] >> self.bits % 8 == 0
+
+
+def models(count):
+    return [[32768, 0] for _ in range(count)]
+
+
+def value_of(key, dtype, parameter):
+    """The value that a key stands for, as an f32, and how many bits a key may have."""
+    if dtype == 1:
+        return struct.unpack("<e", struct.pack("<H", key))[0]
+    if dtype == 2:
+        step = struct.unpack("<f", struct.pack("<I", parameter))[0]
+        return struct.unpack("<f", struct.pack("<f", key * step))[0]
+    return struct.unpack("<f", struct.pack("<I", key << (23 - parameter if dtype == 3 else 0)))[0]
+
+
+def coded_keys(decoder, count, dtype, parameter, signs):
+    if count == 0:
+        return []
+    key_bits = (31, 15, 15, 8 + parameter)[dtype]
+    base, width = decoder.raw(key_bits), decoder.raw(5)
+    depth, nodes, keys, out = min(width, 10), models(1024), [], []
+    for _ in range(count):
+        key = decoder.tree(nodes, depth) << width - depth
+        negative = decoder.raw(1) if signs else 0
+        key |= decoder.raw(width - depth)
+        keys.append(key)
+        value = value_of(base + key, dtype, parameter)
+        out.append(-value if negative else value)
+    assert min(keys) == 0 and max(keys).bit_length() == width
+    assert (base + max(keys)).bit_length() <= key_bits
+    return out
+
+
+def coded_uniform(decoder, count, parameter):
+    longest = decoder.raw(4)
+    depth = max(1, longest.bit_length())
+    lengths = [models(16) for _ in range(21)]
+    following = [models(4) for _ in range(16)]
+    level, out, seen = 0, [], 0
+    for _ in range(count):
+        length = decoder.tree(lengths[level.bit_length()], depth)
+        key = 1 if length else 0
+        behind = max(length - 1, 0)
+        for _ in range(min(behind, 2)):
+            key = 2 * key + decoder.bit(following[length][key])
+            behind -= 1
+        negative = decoder.raw(1) if key else 0
+        key = key << behind | decoder.raw(behind)
+        value = value_of(key, 2, parameter)
+        out.append(-value if negative else value)
+        level += 2 * key - (level >> 3)
+        seen = max(seen, length)
+    assert seen == longest
+    return out
+
+
+def coded_values(decoder, count, dtype, parameter):
+    if count and dtype == 2:
+        return coded_uniform(decoder, count, parameter)
+    return coded_keys(decoder, count, dtype, parameter, True)
+
+
+def coded_classes(decoder, blocks, columns):
+    pruned, unified_ = models(16), models(16)
+    out = []
+    for block in range(blocks):
+        left = out[block - 1] if block % columns else 3
+        top = out[block - columns] if block >= columns else 3
+        context = 4 * left + top
+        if decoder.bit(pruned[context], True):
+            out.append(1)
+        else:
+            out.append(2 if decoder.bit(unified_[context], True) else 0)
+    return out
+
+
+def transport_payload(data, block_sizes, columns, floats):
+    decoder = RangeDecoder(data)
+    labels = coded_classes(decoder, len(block_sizes), columns)
+    signs = sum(size for size, label in zip(block_sizes, labels) if label == 2)
+    free = sum(size for size, label in zip(block_sizes, labels) if label == 0)
+    decoder.skip(-(-signs // 8))
+    (magnitude_type, magnitude_parameter), (free_type, free_parameter) = floats
+    magnitudes = coded_keys(decoder, labels.count(2), magnitude_type, magnitude_parameter, False)
+    values = coded_values(decoder, free, free_type, free_parameter)
+    decoder.finish()
+    return labels, magnitudes, values, data[:-(-signs // 8)]
+
+
+def unified(index, shape, types, flags, classes, streams):
     kind, reduction, block_rows, block_columns = (index.number(1) for _ in range(4))
     groups, payload_bytes = index.number(4), index.number(8)
     rows, columns, place = view_index(kind, reduction == 1, shape)
@@ -115,11 +251,20 @@ def unified(index, shape, half_magnitudes, half_free, flags, classes, streams):
                 blocks.append([(r, c)
                                for r in range(row, min(row + block_rows, first + group))
                                for c in range(column, min(column + block_columns, columns))])
-    payload = Cursor(streams[4].take(payload_bytes))
-    labels = class_map(payload, classes, len(blocks))
-    magnitudes = iter(payload.floats(labels.count(2), half_magnitudes))
-    free = iter(payload.floats(sum(len(b) for b, c in zip(blocks, labels) if c == 0), half_free))
-    signs = payload.take(payload.left())
+    if flags & 4:
+        parameters = index.number(4), index.number(4)
+        data = streams[8].take(payload_bytes)
+        labels, magnitudes, free, signs = transport_payload(
+            data, [len(b) for b in blocks], -(-columns // block_columns),
+            list(zip(types, parameters)))
+    else:
+        payload = Cursor(streams[4].take(payload_bytes))
+        labels = class_map(payload, classes, len(blocks))
+        magnitudes = payload.floats(labels.count(2), types[0])
+        free = payload.floats(sum(len(b) for b, c in zip(blocks, labels) if c == 0), types[1])
+        signs = payload.take(payload.left())
+    assert sum(1 << c for c in set(labels)) == classes
+    magnitudes, free = iter(magnitudes), iter(free)
     dense, bit = [0.0] * (rows * columns), 0
     for block, label in zip(blocks, labels):
         magnitude = next(magnitudes) if label == 2 else 0.0
@@ -133,6 +278,20 @@ def unified(index, shape, half_magnitudes, half_free, flags, classes, streams):
     return dense
 
 
+def plain_tensor(index, shape, dtype, flags, streams):
+    count = 1
+    for dimension in shape:
+        count *= dimension
+    if not flags & 4:
+        return streams[5].floats(count, dtype)
+    payload_bytes, zero, parameter = index.number(8), index.number(4), index.number(4)
+    assert zero == 0
+    decoder = RangeDecoder(streams[8].take(payload_bytes))
+    values = coded_values(decoder, count, dtype, parameter)
+    decoder.finish()
+    return values
+
+
 def main(path, dense_path):
     with open(path, "rb") as file:
         streams = streams_of(file.read())
@@ -140,21 +299,18 @@ def main(path, dense_path):
         wanted = file.read()
     index, got = streams[1], b""
     for _ in range(index.number(4)):
-        plain, rank, half_magnitudes, half_free, flags, classes = (index.number(1) for _ in range(6))
+        plain, rank, magnitudes, free, flags, classes = (index.number(1) for _ in range(6))
         name_length = index.number(2)
         shape = [index.number(8) for _ in range(rank)]
         if plain:
-            count = 1
-            for dimension in shape:
-                count *= dimension
-            dense = streams[5].floats(count, half_free)
+            dense = plain_tensor(index, shape, free, flags, streams)
         else:
-            dense = unified(index, shape, half_magnitudes, half_free, flags, classes, streams)
+            dense = unified(index, shape, (magnitudes, free), flags, classes, streams)
         name = index.take(name_length).decode()
         assert index.number(1) == 0
         got += struct.pack(f"<{len(dense)}f", *dense)
         print(f"{name}: {shape}")
-    assert all(streams[kind].left() == 0 for kind in TENSOR_NAMES if kind in streams)
+    assert all(streams[kind].left() == 0 for kind in CRITICAL if kind in streams)
     assert got == wanted, "other values"
 
 

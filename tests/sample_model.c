@@ -88,26 +88,57 @@ msw_unified *sample_unified(msw_context *ctx, const sample_layer *layer)
     return u;
 }
 
-msw_status sample_add(msw_writer *w, msw_context *ctx, const sample_layer *layer)
+/* Made by the layer's recipe and added. */
+static msw_status add(msw_writer *w, msw_context *ctx, const sample_layer *layer,
+                      const msw_store_options *o)
 {
     msw_status status = MSW_E_NOMEM;
+
+    if (layer->weights == SAMPLE_PLAIN) {
+        msw_tensor *t = sample_tensor(ctx, layer);
+        if (t)
+            status = msw_writer_add_tensor(w, layer->name, t, o);
+        msw_tensor_free(t);
+    } else {
+        msw_unified *u = sample_unified(ctx, layer);
+        if (u)
+            status = msw_writer_add_unified(w, layer->name, u, o);
+        msw_unified_free(u);
+    }
+    return status;
+}
+
+msw_status sample_add(msw_writer *w, msw_context *ctx, const sample_layer *layer)
+{
     msw_store_options o;
 
     msw_store_options_init(&o);
     o.magnitudes = layer->magnitudes;
     o.free_weights = layer->free_weights;
-    if (layer->weights == SAMPLE_PLAIN) {
-        msw_tensor *t = sample_tensor(ctx, layer);
-        if (t)
-            status = msw_writer_add_tensor(w, layer->name, t, &o);
-        msw_tensor_free(t);
-    } else {
-        msw_unified *u = sample_unified(ctx, layer);
-        if (u)
-            status = msw_writer_add_unified(w, layer->name, u, &o);
-        msw_unified_free(u);
+    return add(w, ctx, layer, &o);
+}
+
+/* Steps and bits that suit values between -1 and 1. */
+static void choose(uint32_t dtype, double *step, uint32_t *bits, size_t i)
+{
+    if (dtype == MSW_DTYPE_UNIFORM && i % 2)
+        *step = 0.02;
+    else if (dtype >= MSW_DTYPE_UNIFORM)
+        *bits = 3 + (uint32_t)i % 4;
+}
+
+void sample_transport_options(msw_store_options *o, size_t i)
+{
+    msw_store_options_init(o);
+    o->encoding = MSW_ENCODING_TRANSPORT;
+    o->magnitudes = (uint32_t)(i + 2) % 4;
+    o->free_weights = (uint32_t)(i + i / 4) % 4;
+    choose(o->magnitudes, &o->magnitude_step, &o->magnitude_bits, i);
+    choose(o->free_weights, &o->free_step, &o->free_bits, i);
+    if (sample_layers[i].weights == SAMPLE_PLAIN) {
+        o->magnitudes = o->magnitude_bits = 0;
+        o->magnitude_step = 0;
     }
-    return status;
 }
 
 msw_status sample_add_all(msw_writer *w, msw_context *ctx)
@@ -149,6 +180,26 @@ uint8_t *sample_file(size_t *size, msw_context *ctx)
     return data;
 }
 
+uint8_t *sample_transport_file(size_t *size, msw_context *ctx)
+{
+    msw_status status;
+    uint8_t *data = NULL;
+    msw_store_options o;
+    msw_writer *w;
+
+    if (msw_writer_new(&w, ctx))
+        return NULL;
+    status = msw_writer_add_metadata(w, "model", "transport", 9);
+    for (size_t i = 0; i < sample_layer_count && !status; i++) {
+        sample_transport_options(&o, i);
+        status = add(w, ctx, &sample_layers[i], &o);
+    }
+    if (!status)
+        data = write_out(size, w);
+    msw_writer_free(w);
+    return data;
+}
+
 uint8_t *sample_small_file(size_t *size, msw_context *ctx, size_t layers)
 {
     msw_status status = MSW_OK;
@@ -178,6 +229,11 @@ static msw_status copy_entry(msw_writer *w, msw_reader *r, size_t i)
         return status;
     o.magnitudes = e.magnitudes;
     o.free_weights = e.free_weights;
+    o.encoding = e.encoding;
+    o.magnitude_bits = e.magnitude_bits;
+    o.free_bits = e.free_bits;
+    o.magnitude_step = e.magnitude_step;
+    o.free_step = e.free_step;
     if (e.kind == MSW_ENTRY_UNIFIED) {
         msw_unified *u;
         status = msw_reader_unified(&u, r, e.name);

@@ -34,6 +34,9 @@ msw_status sample_add_all(msw_writer *w, msw_context *ctx);
 
 /* The whole model as a file in memory, from malloc(); NULL on failure. */
 uint8_t *sample_file(size_t *size, msw_context *ctx);
+/* The same layers in the transport form, as these options for layer @p i have them. */
+uint8_t *sample_transport_file(size_t *size, msw_context *ctx);
+void sample_transport_options(msw_store_options *o, size_t i);
 /* Only the first @p layers layers, and no metadata. */
 uint8_t *sample_small_file(size_t *size, msw_context *ctx, size_t layers);
 

@@ -227,16 +227,27 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         DAMAGE_TEST(test_undamaged),
+        DAMAGE_TRANSPORT_TEST(test_undamaged),
         DAMAGE_TEST(test_every_truncation),
+        DAMAGE_TRANSPORT_TEST(test_every_truncation),
         DAMAGE_TEST(test_more_bytes),
+        DAMAGE_TRANSPORT_TEST(test_more_bytes),
         DAMAGE_TEST(test_every_bit),
+        DAMAGE_TRANSPORT_TEST(test_every_bit),
         DAMAGE_TEST(test_every_byte),
+        DAMAGE_TRANSPORT_TEST(test_every_byte),
         DAMAGE_TEST(test_two_bits_of_header),
+        DAMAGE_TRANSPORT_TEST(test_two_bits_of_header),
         DAMAGE_TEST(test_random_three_bits),
+        DAMAGE_TRANSPORT_TEST(test_random_three_bits),
         DAMAGE_TEST(test_abuse_of_contents),
+        DAMAGE_TRANSPORT_TEST(test_abuse_of_contents),
         DAMAGE_TEST(test_abuse_of_fields),
+        DAMAGE_TRANSPORT_TEST(test_abuse_of_fields),
         DAMAGE_TEST(test_limit),
+        DAMAGE_TRANSPORT_TEST(test_limit),
         DAMAGE_TEST(test_limit_passes),
+        DAMAGE_TRANSPORT_TEST(test_limit_passes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

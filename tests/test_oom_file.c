@@ -35,6 +35,45 @@ static msw_status write_tensor(world *w)
     return msw_writer_add_tensor(w->writer, "bias", w->tensor, NULL);
 }
 
+/* The transport form, which is collected in memory that grows. */
+static msw_store_options transport(void)
+{
+    msw_store_options o;
+
+    msw_store_options_init(&o);
+    o.encoding = MSW_ENCODING_TRANSPORT;
+    o.free_weights = MSW_DTYPE_UNIFORM;
+    o.free_step = 0.001;
+    return o;
+}
+
+static msw_status write_transport_unified(world *w)
+{
+    const msw_store_options o = transport();
+
+    return msw_writer_add_unified(w->writer, "weights", w->u, &o);
+}
+
+static msw_status write_transport_tensor(world *w)
+{
+    const msw_store_options o = transport();
+
+    return msw_writer_add_tensor(w->writer, "bias", w->tensor, &o);
+}
+
+/* Not contiguous: it is copied. */
+static msw_status set_up_strided(world *w)
+{
+    static const size_t shape[2] = {ROWS / 2, COLUMNS}, strides[2] = {2 * COLUMNS, 1};
+    msw_status status = set_up_writer(w);
+
+    msw_tensor_free(w->tensor);
+    w->tensor = NULL;
+    if (!status)
+        status = msw_tensor_borrow(&w->tensor, w->ctx, w->extra, shape, strides, 2);
+    return status;
+}
+
 static msw_status write_metadata(world *w)
 {
     return msw_writer_add_metadata(w->writer, "key", "value", 5);
@@ -82,16 +121,30 @@ static msw_status save(world *w)
     return status;
 }
 
-static msw_status set_up_image(world *w)
+static msw_status finish_image(world *w, msw_status status)
 {
-    msw_status status = set_up_model(w);
-
     w->image_size = (size_t)msw_writer_bytes(w->writer);
     if (!status)
         status = msw_writer_write_buffer(w->writer, w->image, w->image_size);
     msw_tensor_free(w->tensor);
     w->tensor = NULL;
     return status;
+}
+
+static msw_status set_up_image(world *w)
+{
+    return finish_image(w, set_up_model(w));
+}
+
+static msw_status set_up_transport_image(world *w)
+{
+    msw_status status = set_up_writer(w);
+
+    if (!status)
+        status = write_transport_unified(w);
+    if (!status)
+        status = write_transport_tensor(w);
+    return finish_image(w, status);
 }
 
 static msw_status open_buffer(world *w)
@@ -128,6 +181,14 @@ static msw_status set_up_reader(world *w)
     return status ? status : open_buffer(w);
 }
 
+/* From a file, where a payload is read into memory before it is decoded. */
+static msw_status set_up_transport_reader(world *w)
+{
+    const msw_status status = set_up_transport_image(w);
+
+    return status ? status : open_file(w);
+}
+
 static msw_status read_unified(world *w)
 {
     w->status = msw_reader_unified(&w->made_u, w->reader, "weights");
@@ -144,6 +205,11 @@ static const scenario scenarios[] = {
     {"writer_new", NULL, new_writer, digest_writer},
     {"writer_add_unified", set_up_writer, write_unified, digest_written},
     {"writer_add_tensor", set_up_writer, write_tensor, digest_written},
+    {"writer_add_unified transport", set_up_writer, write_transport_unified,
+     digest_written},
+    {"writer_add_tensor transport", set_up_writer, write_transport_tensor,
+     digest_written},
+    {"writer_add_tensor strided", set_up_strided, write_transport_tensor, digest_written},
     {"writer_add_metadata", set_up_writer, write_metadata, digest_written},
     {"writer_write_buffer", set_up_model, write_buffer, digest_written},
     {"writer_save", set_up_model, save, digest_written},
@@ -151,6 +217,9 @@ static const scenario scenarios[] = {
     {"reader_open", set_up_image, open_file, digest_reader},
     {"reader_unified", set_up_reader, read_unified, oom_digest_unified},
     {"reader_tensor", set_up_reader, read_tensor, oom_digest_tensor},
+    {"reader_unified transport", set_up_transport_reader, read_unified,
+     oom_digest_unified},
+    {"reader_tensor transport", set_up_transport_reader, read_tensor, oom_digest_tensor},
 };
 
 int main(void)

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The range coder and the numbers that it codes, by themselves. */
+#include "faults.h"
+#include "quantiser.h"
+#include "range_coder.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { BITS = 20000, MODELS = 7 };
+
+static faults memory;
+static msw_context *ctx;
+
+static uint32_t next(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+/* A payload as the format has it: raw bits, then the range backwards. */
+static uint8_t *assemble(size_t *size, const msw__encoder *e)
+{
+    uint8_t *data = malloc(e->raw.size + e->coded.size);
+
+    assert_non_null(data);
+    if (e->raw.size)
+        memcpy(data, e->raw.data, e->raw.size);
+    for (size_t i = 0; i < e->coded.size; i++)
+        data[e->raw.size + i] = e->coded.data[e->coded.size - 1 - i];
+    *size = e->raw.size + e->coded.size;
+    return data;
+}
+
+/* Bit i of a sequence in which 1 has probability share / 256, 0 and 256 included. */
+static unsigned bit_at(uint32_t *seed, uint32_t share)
+{
+    return (next(seed) & 255) < share;
+}
+
+static uint8_t *encode(size_t *size, uint32_t share, size_t count)
+{
+    msw__bit_model models[MODELS];
+    uint32_t seed = share;
+    msw__encoder e;
+    uint8_t *data;
+
+    msw__bit_models_reset(models, MODELS);
+    msw__encoder_init(&e, ctx);
+    for (size_t i = 0; i < count; i++) {
+        const unsigned bit = bit_at(&seed, share);
+
+        if (i % MODELS)
+            msw__encode_bit(&e, &models[i % MODELS], bit);
+        else
+            msw__encode_limited(&e, &models[0], bit);
+        if (i % 5 == 0)
+            msw__encode_raw(&e, (uint32_t)i * 2654435761u, (unsigned)(i % 33));
+    }
+    assert_int_equal(msw__encoder_finish(&e), MSW_OK);
+    data = assemble(size, &e);
+    msw__encoder_free(&e);
+    return data;
+}
+
+/* Whether the sequence comes back; *finished: what the decoder says of the bytes. */
+static bool decodes(bool *finished, const uint8_t *data, size_t size, uint32_t share,
+                    size_t count)
+{
+    msw__bit_model models[MODELS];
+    uint32_t seed = share;
+    bool same = true;
+    msw__decoder d;
+
+    msw__bit_models_reset(models, MODELS);
+    msw__decoder_init(&d, data, size);
+    for (size_t i = 0; i < count; i++) {
+        const unsigned bit = bit_at(&seed, share);
+
+        same &= bit == (i % MODELS ? msw__decode_bit(&d, &models[i % MODELS])
+                                   : msw__decode_limited(&d, &models[0]));
+        if (i % 5 == 0) {
+            const uint64_t mask = (UINT64_C(1) << i % 33) - 1;
+            same &= msw__decode_raw(&d, (unsigned)(i % 33)) ==
+                    ((uint32_t)i * 2654435761u & mask);
+        }
+    }
+    *finished = msw__decoder_finish(&d);
+    return same;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (uint32_t share = 0; share <= 256; share += 8)
+        for (size_t count = 0; count < BITS; count = 3 * count + 1) {
+            bool finished;
+            size_t size;
+            uint8_t *data = encode(&size, share, count);
+
+            assert_true(decodes(&finished, data, size, share, count));
+            assert_true(finished);
+            free(data);
+        }
+}
+
+/* Bits of probability p take p log 1/p. */
+static void test_cost(void **state)
+{
+    (void)state;
+    for (uint32_t share = 0; share <= 256; share += 16) {
+        const double p = share / 256.0, q = 1 - p;
+        const double entropy = p > 0 && q > 0 ? -p * log2(p) - q * log2(q) : 0;
+        msw__bit_model model;
+        uint32_t seed = 7;
+        double least, bits;
+        msw__encoder e;
+
+        msw__bit_models_reset(&model, 1);
+        msw__encoder_init(&e, ctx);
+        for (size_t i = 0; i < BITS; i++)
+            msw__encode_bit(&e, &model, bit_at(&seed, share));
+        assert_int_equal(msw__encoder_finish(&e), MSW_OK);
+        bits = 8.0 * (double)e.coded.size;
+        least = BITS * entropy;
+        assert_true(bits < least * 1.02 + BITS * 0.003 + 96);
+        assert_true(bits > least * 0.97);
+        msw__encoder_free(&e);
+    }
+}
+
+/* However certain, bits are not free: what the limits of memory rest on. */
+static void test_least_cost(void **state)
+{
+    (void)state;
+    for (unsigned limited = 0; limited < 2; limited++) {
+        const size_t count = 1 << 20;
+        const unsigned per_byte =
+            limited ? MSW__LIMITED_BITS_PER_BYTE : MSW__BITS_PER_BYTE;
+        msw__bit_model model;
+        msw__encoder e;
+
+        msw__bit_models_reset(&model, 1);
+        msw__encoder_init(&e, ctx);
+        for (size_t i = 0; i < count; i++) {
+            if (limited)
+                msw__encode_limited(&e, &model, 1);
+            else
+                msw__encode_bit(&e, &model, 1);
+        }
+        assert_int_equal(msw__encoder_finish(&e), MSW_OK);
+        assert_true(count / per_byte <= e.coded.size);
+        assert_true(e.coded.size < count / per_byte + 32); /* no looser than it need be */
+        msw__encoder_free(&e);
+    }
+}
+
+/* A number of bytes that is not right, or a bit that does not belong, is noticed. */
+static void test_damage(void **state)
+{
+    const size_t count = 300;
+    bool finished;
+    size_t size;
+    uint8_t *data = encode(&size, 100, count);
+
+    (void)state;
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        bool same;
+
+        data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        same = decodes(&finished, data, size, 100, count);
+        assert_false(same && finished);
+        data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (size_t less = 1; less <= size - MSW__RANGE_TAIL; less++) {
+        uint8_t *part = malloc(size - less); /* reading beyond it shows */
+
+        assert_non_null(part);
+        memcpy(part, data, size - less);
+        decodes(&finished, part, size - less, 100, count);
+        assert_false(finished);
+        memcpy(part, data + less, size - less);
+        decodes(&finished, part, size - less, 100, count);
+        assert_false(finished);
+        free(part);
+    }
+    free(data);
+}
+
+/* All zeros and all ones are no way out of the bytes either. */
+static void test_nonsense(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte += 255)
+        for (size_t size = MSW__RANGE_TAIL; size < 40; size++) {
+            uint8_t *data = malloc(size);
+            bool finished;
+
+            assert_non_null(data);
+            memset(data, (int)byte, size);
+            decodes(&finished, data, size, 128, BITS);
+            assert_false(finished);
+            free(data);
+        }
+}
+
+static void test_skip(void **state)
+{
+    uint8_t data[12] = {0};
+    msw__decoder d;
+
+    (void)state;
+    msw__decoder_init(&d, data, sizeof data);
+    msw__decoder_skip(&d, 4);
+    assert_true(msw__decoder_finish(&d));
+    msw__decoder_init(&d, data, sizeof data);
+    msw__decoder_skip(&d, 5); /* into the range */
+    assert_false(msw__decoder_finish(&d));
+    msw__decoder_init(&d, data, sizeof data);
+    msw__decoder_skip(&d, UINT64_MAX);
+    assert_false(msw__decoder_finish(&d));
+}
+
+/* Quantisers */
+
+static msw__quantiser quantiser(uint32_t dtype, uint32_t parameter)
+{
+    msw__quantiser q;
+
+    assert_true(msw__quantiser_from(&q, dtype, parameter));
+    return q;
+}
+
+static uint32_t key_of(const msw__quantiser *q, float value)
+{
+    uint32_t key;
+
+    assert_int_equal(msw__quantise(&key, q, value), MSW_OK);
+    return key;
+}
+
+static void test_parameters(void **state)
+{
+    msw__quantiser q;
+
+    (void)state;
+    assert_false(msw__quantiser_from(&q, 4, 0));
+    assert_false(msw__quantiser_from(&q, UINT32_MAX, 0));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_F32, 1));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_F16, 1));
+    assert_true(msw__quantiser_from(&q, MSW_DTYPE_LOG, 7));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_LOG, 8));
+    assert_true(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x00800000)); /* least normal */
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x007fffff));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0xbf800000)); /* -1 */
+    assert_true(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x7f7fffff));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x7f800000));
+    assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x7fc00000));
+}
+
+static void test_uniform(void **state)
+{
+    const msw__quantiser q = quantiser(MSW_DTYPE_UNIFORM, msw__step_parameter(0.25));
+    uint32_t key;
+
+    (void)state;
+    assert_int_equal(key_of(&q, 0), 0);
+    assert_int_equal(key_of(&q, 0.124f), 0);
+    assert_int_equal(key_of(&q, -0.126f), 1);
+    assert_int_equal(key_of(&q, 10), 40);
+    assert_int_equal(key_of(&q, 32767 * 0.25f), 32767);
+    assert_int_equal(msw__quantise(&key, &q, 32768 * 0.25f), MSW_E_RANGE);
+    assert_int_equal(msw__quantise(&key, &q, 3e38f), MSW_E_RANGE);
+    assert_int_equal(msw__quantise(&key, &q, NAN), MSW_E_NUMERIC);
+    assert_int_equal(msw__quantise(&key, &q, -INFINITY), MSW_E_NUMERIC);
+    assert_true(msw__dequantise(&q, 40) == 10);
+}
+
+static void test_log(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits <= 7; bits++) {
+        const msw__quantiser q = quantiser(MSW_DTYPE_LOG, bits);
+        uint32_t seed = 1;
+
+        for (int i = 0; i < 2000; i++) {
+            const float value = ldexpf(1 + (float)next(&seed) * 0x1p-24f, i % 200 - 100);
+            const float stored = msw__dequantise(&q, key_of(&q, value));
+            const float step = ldexpf(1, i % 200 - 100 - (int)bits);
+
+            /* the nearest of the multiples of 2^(exponent - bits) */
+            assert_true(stored == floorf(value / step + 0.5f) * step);
+        }
+        assert_int_equal(key_of(&q, 0), 0);
+        assert_true(isfinite(msw__dequantise(&q, key_of(&q, 3.4028235e38f))));
+    }
+}
+
+static void test_halves(void **state)
+{
+    const msw__quantiser q = quantiser(MSW_DTYPE_F16, 0);
+    uint32_t key;
+
+    (void)state;
+    assert_int_equal(key_of(&q, -65504), 0x7bff);
+    assert_int_equal(msw__quantise(&key, &q, 65505), MSW_E_RANGE);
+    assert_int_equal(msw__quantise(&key, &q, NAN), MSW_E_NUMERIC);
+}
+
+/* What was stored and read is stored as the same key again. */
+static void test_idempotent(void **state)
+{
+    static const double steps[] = {1.2e-38, 1e-20, 0.001, 0.3, 1, 1e30, 1.03e34};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        const msw__quantiser q =
+            quantiser(MSW_DTYPE_UNIFORM, msw__step_parameter(steps[i]));
+
+        for (uint32_t key = 0; key < 1u << MSW__KEY_BITS_UNIFORM; key++)
+            assert_int_equal(key_of(&q, msw__dequantise(&q, key)), key);
+    }
+    for (uint32_t bits = 0; bits <= 7; bits++) {
+        const msw__quantiser q = quantiser(MSW_DTYPE_LOG, bits);
+
+        for (uint32_t key = 0; key < 0x7f800000u >> (23 - bits); key++)
+            assert_int_equal(key_of(&q, msw__dequantise(&q, key)), key);
+    }
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    assert_true(msw__step_for(0, 7) == 1);
+    assert_true(msw__step_for(14, 7) == 2);
+    assert_true(isnormal((float)msw__step_for(1e-38f, 32767)));
+    for (uint32_t bits = 2; bits <= 15; bits++) {
+        const uint32_t levels = (1u << bits) - 1;
+        uint32_t seed = bits;
+
+        for (int i = 0; i < 1000; i++) {
+            const float largest = 1 + (float)next(&seed) * 0x1p-20f;
+            const msw__quantiser q = quantiser(
+                MSW_DTYPE_UNIFORM, msw__step_parameter(msw__step_for(largest, levels)));
+
+            assert_int_equal(key_of(&q, largest), levels);
+        }
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&memory, 0, sizeof memory);
+    ctx = faults_context(&memory);
+    return ctx == NULL;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    msw_context_free(ctx);
+    return !faults_clean(&memory);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_round_trip), TEST(test_cost),      TEST(test_least_cost),
+        TEST(test_damage),     TEST(test_nonsense),  TEST(test_skip),
+        TEST(test_parameters), TEST(test_uniform),   TEST(test_log),
+        TEST(test_halves),     TEST(test_idempotent), TEST(test_steps),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -141,7 +141,8 @@ void msw__record_encode(uint8_t *out, const msw__record *r, const char *name)
     memcpy(out, name, r->name_length + 1);
 }
 
-bool msw__record_decode(msw__record *out, const char **name, const uint8_t *p, size_t size)
+bool msw__record_decode(msw__record *out, const char **name, const uint8_t *p,
+                        size_t size)
 {
     memset(out, 0, sizeof *out);
     if (size < MSW__TENSOR_RECORD_BYTES)

@@ -34,7 +34,8 @@ uint32_t msw__step_parameter(double step);
 double msw__step_for(float largest, uint32_t levels);
 
 /* MSW_E_RANGE: too large; MSW_E_NUMERIC: not finite, which only f32 keeps. */
-msw_status msw__quantise(uint32_t *key, const msw__quantiser *q, float value) MSW_NODISCARD;
+msw_status msw__quantise(uint32_t *key, const msw__quantiser *q,
+                         float value) MSW_NODISCARD;
 
 /* Of a value that is not negative. */
 static inline float msw__dequantise(const msw__quantiser *q, uint32_t key)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The reader's life and its getters. reader_index.c has what opening checks,
- * reader_load.c the tensors. */
+/* The reader's life and its getters. reader_table.c and reader_index.c have
+ * what opening checks, reader_load.c the tensors. */
 #include "reader.h"
 
 #include "crc32c.h"

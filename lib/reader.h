@@ -57,9 +57,10 @@ msw_status msw__reader_fail(msw_reader *r, msw_status status, const char *format
 msw_status msw__reader_read(msw_reader *r, uint64_t offset, void *data, size_t size,
                             const char *what) MSW_NODISCARD;
 /* Check the sections that a span touches, each once. */
-msw_status msw__reader_check(msw_reader *r, msw__span span, const char *what) MSW_NODISCARD;
+msw_status msw__reader_check(msw_reader *r, msw__span span,
+                             const char *what) MSW_NODISCARD;
 
-/* reader_index.c: everything that opening checks. */
+/* reader_table.c and reader_index.c: everything that opening checks. */
 msw_status msw__reader_load_table(msw_reader *r) MSW_NODISCARD;
 msw_status msw__reader_load_index(msw_reader *r) MSW_NODISCARD;
 msw_status msw__reader_load_metadata(msw_reader *r) MSW_NODISCARD;

@@ -61,6 +61,7 @@ msw_status msw__encode_tensor(msw__item *item, msw_context *ctx, const msw_tenso
                               uint32_t dtype) MSW_NODISCARD;
 
 /* msw_writer_save() on another operating system. */
-msw_status msw__writer_save(msw_writer *w, const char *path, const msw__os *os) MSW_NODISCARD;
+msw_status msw__writer_save(msw_writer *w, const char *path,
+                            const msw__os *os) MSW_NODISCARD;
 
 #endif /* MSW_LIB_WRITER_H */

@@ -100,7 +100,8 @@ static msw_status set_up_model(world *w)
 
 static msw_status write_buffer(world *w)
 {
-    return msw_writer_write_buffer(w->writer, w->image, (size_t)msw_writer_bytes(w->writer));
+    return msw_writer_write_buffer(w->writer, w->image,
+                                   (size_t)msw_writer_bytes(w->writer));
 }
 
 static void file_name(char name[64])

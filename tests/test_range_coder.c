@@ -255,7 +255,8 @@ static void test_parameters(void **state)
     assert_false(msw__quantiser_from(&q, MSW_DTYPE_F16, 1));
     assert_true(msw__quantiser_from(&q, MSW_DTYPE_LOG, 7));
     assert_false(msw__quantiser_from(&q, MSW_DTYPE_LOG, 8));
-    assert_true(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x00800000)); /* least normal */
+    assert_true(
+        msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x00800000)); /* least normal */
     assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0x007fffff));
     assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0));
     assert_false(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, 0xbf800000)); /* -1 */

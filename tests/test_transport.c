@@ -262,7 +262,8 @@ static void test_extremes(void **state)
                 assert_int_equal(msw_reader_tensor(&t, r, "t"), MSW_OK);
                 for (size_t i = 0; i < count; i++)
                     if (dtype == MSW_DTYPE_LOG)
-                        assert_true(fabsf(t->data[i] - filled[i]) <= fabsf(filled[i]) / 2);
+                        assert_true(fabsf(t->data[i] - filled[i]) <=
+                                    fabsf(filled[i]) / 2);
                     else
                         assert_true(fabsf(t->data[i] - filled[i]) <=
                                     (dtype == MSW_DTYPE_F16 ? 8.f : 0.f));
@@ -371,7 +372,8 @@ static void test_refuses_values(void **state)
                 assert_int_equal(add_values(w, "t", values, shape, NULL, &o),
                                  MSW_E_NUMERIC);
                 values[1] = 16384;
-                assert_int_equal(add_values(w, "t", values, shape, NULL, &o), MSW_E_RANGE);
+                assert_int_equal(add_values(w, "t", values, shape, NULL, &o),
+                                 MSW_E_RANGE);
                 assert_non_null(strstr(msw_writer_error(w), "\"t\""));
             }
         }
@@ -457,7 +459,8 @@ static void test_size(void **state)
  * is asked for. */
 static void test_claims(void **state)
 {
-    static const uint64_t shapes[][2] = {{1 << 20, 1 << 10}, {UINT64_C(1) << 40, 1 << 20}};
+    static const uint64_t shapes[][2] = {{1 << 20, 1 << 10},
+                                         {UINT64_C(1) << 40, 1 << 20}};
 
     (void)state;
     for (uint32_t kind = 0; kind < 2; kind++)

@@ -254,10 +254,11 @@ static void print_family(const family *f)
 
     model_make(&m, f);
     bits = bound(&m, f);
-    printf("%4zux%-4zu  %ux%u  %3.0f/%-3.0f  %.2f   %6.3f   %6.3f  %+6.1f %%  %6.3f  %+6.1f %%"
+    printf("%4zux%-4zu  %ux%u  %3.0f/%-3.0f  %.2f   %6.3f   %6.3f  %+6.1f %%  %6.3f  "
+           "%+6.1f %%"
            "  %6.0f\n",
-           f->rows, f->columns, f->block, f->block, 100 * f->prune, 100 * f->unify, f->step,
-           bits / weights, 8 * (double)m.payload / weights,
+           f->rows, f->columns, f->block, f->block, 100 * f->prune, 100 * f->unify,
+           f->step, bits / weights, 8 * (double)m.payload / weights,
            100 * (8 * (double)m.payload / bits - 1), 8 * (double)m.file_size / weights,
            100 * (8 * (double)m.file_size / bits - 1), 4e-6 * weights / load_time(&m));
     model_free(&m);
@@ -351,8 +352,10 @@ int main(int argc, char **argv)
         save_layouts(argv[1], &f);
         return 0;
     }
-    puts(" weights   block  pruned  step   bound    payload           file             MB/s\n"
-         "                 /unified      (bits per weight, and above the bound)       of f32");
+    puts(" weights   block  pruned  step   bound    payload           file             "
+         "MB/s\n"
+         "                 /unified      (bits per weight, and above the bound)       of "
+         "f32");
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         print_family(&families[i]);
     return 0;

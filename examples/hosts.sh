@@ -1,0 +1,116 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# hosts.sh [HOST...]: install libmsw into a prefix, build against it the programs whose
+# training code others wrote (fann; all when none is named) and run a
+# short training of each on a small made-up data set. Installs what is missing. The last
+# line is "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tools/deps.sh
+top=$PWD
+work=$top/build/hosts
+prefix=$work/prefix
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+passed=0 failed=0
+
+check() {
+    name=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+        echo "ok   $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name"
+        return 1
+    fi
+}
+
+packages() {
+    case $1 in
+        fann) need_packages libfann-dev ;;
+        *) echo "unknown host: $1" >&2; false ;;
+    esac
+}
+
+install_library() {
+    meson setup "$work/lib" "$top" --prefix="$prefix" --libdir=lib -Dbuildtype=release \
+        -Dtests=disabled -Dexamples=disabled -Ddoc=disabled &&
+        ninja -C "$work/lib" && meson install -C "$work/lib" --no-rebuild --quiet
+}
+
+# A bar in noise, easy to learn: what fails on it is the program.
+make_data() {
+    mkdir -p "$work/data" &&
+        cc -std=c11 -O2 -o "$work/fake-data" examples/fashion/fake_data.c \
+            examples/fashion/random.c -lz && "$work/fake-data" "$work/data"
+}
+
+# within LEAST NAME MOST FILE: every line "NAME figure" of the file, at least one.
+within() {
+    awk -v least="$1" -v name="$2" -v most="$3" '
+        $1 == name { found = 1; bad = bad || $2 < least || $2 > most }
+        END { exit !found || bad }' "$4" && return
+    echo "$2 is not within $1 and $3:"
+    cat "$4"
+    return 1
+}
+
+# names WORD COMMAND...: fails, and says which file or what it is about.
+names() {
+    word=$1
+    shift
+    if said=$("$@" 2>&1); then
+        echo "accepted: $*"
+        return 1
+    fi
+    case $said in
+        *"$word"*) ;;
+        *) echo "does not name $word: $said"; return 1 ;;
+    esac
+}
+
+# Accuracy of each stage, and the file against the network that it was made from.
+figures_are_good() {
+    cat "$1"
+    within 90 accuracy.dense 100 "$1" && within 0 residual 0.1 "$1" &&
+        within 80 accuracy.retrained 100 "$1" && within 80 accuracy.file 100 "$1" &&
+        within 0 predictions.changed_by_saving 2 "$1" && within 1 bytes.file "$2" "$1"
+}
+
+fann_trains() {
+    "$dir/fann-compress" "$dir/mlp" 4 4 3 "$work/data" >"$dir/figures" &&
+        "$dir/fann-classify" "$dir/mlp" "$work/data" >>"$dir/figures" &&
+        figures_are_good "$dir/figures" 20000
+}
+
+test_fann() {
+    check "fann: builds" make -C examples/fann "BUILD=$dir" || return
+    check "fann: slopes" make -C examples/fann "BUILD=$dir" check
+    check "fann: trains" fann_trains || return
+    check "fann: data missing" names "$dir/none/train" \
+        "$dir/fann-compress" "$dir/x" 1 1 1 "$dir/none"
+    head -c 1000 "$dir/mlp.msw" >"$dir/damaged.msw"
+    check "fann: file damaged" names damaged.msw "$dir/fann-classify" "$dir/damaged" \
+        "$work/data"
+}
+
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+[ $# -gt 0 ] || set -- fann
+rm -rf "$work"
+mkdir -p "$work"
+check "packages" need_packages gcc g++ make cmake meson ninja-build pkg-config \
+    libopenblas-dev zlib1g-dev || finish
+check "libmsw" install_library || finish
+check "data" make_data || finish
+for host in "$@"; do
+    dir=$work/$host
+    check "$host: packages" packages "$host" && "test_$host"
+done
+finish

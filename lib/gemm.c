@@ -81,9 +81,11 @@ static msw_status make(msw_gemm *g, const msw_unified *u, const msw_gemm_options
         return status;
     set_activation(g, o->activation);
     msw__gemm_table_init(&g->table, g->ctx->cpu);
-    for (int kind = 0; kind < MSW__GEMM_BLAS && !status; kind++)
-        if (g->table.kernel[kind])
-            status = msw__wide_pack(&g->packs[kind], g->ctx, u, g->table.traits[kind]);
+    status = msw__wide_pack(&g->packs[MSW__GEMM_WIDE], g->ctx, u,
+                            g->table.traits[MSW__GEMM_WIDE]);
+    if (!status)
+        status = msw__narrow_pack(&g->packs[MSW__GEMM_NARROW], g->ctx, u,
+                                  g->table.traits[MSW__GEMM_NARROW], o->expected_n);
     if (!status)
         status = msw__gemm_choose(g, u, o);
     return status;
@@ -136,7 +138,7 @@ void msw_gemm_free(msw_gemm *gemm)
         return;
     ctx = gemm->ctx;
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
-        msw__wide_free(&gemm->packs[kind], ctx);
+        msw__packing_free(&gemm->packs[kind], ctx);
     msw__free(ctx, gemm->dense, gemm->rows * gemm->columns, sizeof *gemm->dense);
     msw__free(ctx, gemm->bias, gemm->rows + MSW__MAX_STRIP, sizeof *gemm->bias);
     msw__free(ctx, gemm->row, gemm->rows, sizeof *gemm->row);
@@ -147,12 +149,12 @@ void msw_gemm_free(msw_gemm *gemm)
 /* Running: a product falls into units, which are chunks of rows times panels of columns.
  * Each is computed the same way whichever task it belongs to. */
 
-static size_t units(const msw__wide *w, size_t n)
+static size_t units(const msw__packing *w, size_t n)
 {
     return ((n - 1) / w->width + 1) * w->chunk_count;
 }
 
-static size_t tasks(const msw_gemm *g, const msw__wide *w, size_t n)
+static size_t tasks(const msw_gemm *g, const msw__packing *w, size_t n)
 {
     const msw_context *ctx = g->ctx;
     const size_t most = ctx->options.parallel_for ? HOOK_TASKS
@@ -168,13 +170,13 @@ size_t msw_gemm_workspace(const msw_gemm *gemm, size_t n)
     size_t most = 0;
 
     for (int kind = 0; n && kind < MSW__GEMM_BLAS; kind++) {
-        const msw__wide *w = &gemm->packs[kind];
+        const msw__packing *w = &gemm->packs[kind];
         size_t bytes;
 
         if (!msw__gemm_has(gemm, (msw__gemm_kind)kind))
             continue;
         if (n > SIZE_MAX / w->chunk_count ||
-            !msw__size_mul(&bytes, tasks(gemm, w, n), msw__wide_slab(w)))
+            !msw__size_mul(&bytes, tasks(gemm, w, n), msw__packing_slab(w)))
             return SIZE_MAX;
         most = bytes > most ? bytes : most;
     }
@@ -182,8 +184,8 @@ size_t msw_gemm_workspace(const msw_gemm *gemm, size_t n)
 }
 
 typedef struct job {
-    msw__wide_kernel *kernel;
-    const msw__wide *pack;
+    msw__gemm_kernel *kernel;
+    const msw__packing *pack;
     const msw__product *product;
     char *workspace;
     size_t tasks, units;
@@ -192,8 +194,8 @@ typedef struct job {
 static void task(size_t index, void *arg)
 {
     const job *j = arg;
-    const msw__wide *w = j->pack;
-    char *slab = j->workspace + index * msw__wide_slab(w);
+    const msw__packing *w = j->pack;
+    char *slab = j->workspace + index * msw__packing_slab(w);
     const size_t share = j->units / j->tasks, rest = j->units % j->tasks;
     const size_t begin = index * share + (index < rest ? index : rest);
     const size_t end = begin + share + (index < rest);
@@ -206,7 +208,7 @@ static void task(size_t index, void *arg)
 static msw_status run_packed(const msw_gemm *g, msw__gemm_kind kind, const msw__product *p,
                              char *workspace)
 {
-    const msw__wide *w = &g->packs[kind];
+    const msw__packing *w = &g->packs[kind];
     job j = {g->table.kernel[kind], w, p, workspace, tasks(g, w, p->n), units(w, p->n)};
 
     return msw__parallel(g->ctx, j.tasks, task, &j);

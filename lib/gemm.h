@@ -39,23 +39,25 @@ typedef struct msw__product {
     const msw__gather *gather; /* X, instead of x; only for the wide kernels; or NULL */
 } msw__product;
 
-/* The wide packing
- *
- * W is cut into strips of up to 8 rows that lie in one block row, and slices of up to 16
- * columns that lie in one block column. A product goes panel by panel of `width` columns
- * of X. For each stage, which is a set of slices that fits the first-level cache, it
- *   - copies the rows of X that the stage uses into the panel buffer, zeros where a slice
- *     is ragged;
+/* A packing is W in the order in which a kernel consumes it. W is cut into chunks of rows;
+ * a product goes chunk by chunk and panel by panel, of up to `width` columns of X. For
+ * each stage of a chunk, which is a set of columns of W whose tables fit the first-level
+ * cache, the kernel
+ *   - copies the rows of X that the stage uses into the panel buffer, zeros where there is
+ *     no row for a place;
  *   - builds tables: for each group of 4 rows of X, all 16 signed sums, in the order of
  *     the bits of the index, a set bit meaning minus;
- *   - runs the strips: sums are kept in registers, and between stages in a buffer.
+ *   - runs the code of the stage: for each strip of rows of W that has something to do, a
+ *     header and records. Sums are kept in registers, and between stages in a buffer.
  *
- * A unified block is then one look-up and one multiplication for 4 weights. A slice that
- * too few unified rows use gets no table: its unified blocks are spelled out as free ones.
+ * A unified block is then one look-up and one multiplication for 4 weights. Where too few
+ * unified rows use a table, it is not built, and the blocks are spelled out as free ones.
  * Pruned blocks leave nothing behind, nor does a unified block of magnitude 0.
  *
- * The code of a stage is a sequence of 32-bit words, for each strip that has something to
- * do, those of equal counts together (the processor then predicts their loops):
+ * The wide packing (pack_wide.c) is for kernels whose vectors run along the columns of X
+ *
+ * A strip is up to 8 rows of one block row, a slice up to 16 columns of one block column;
+ * strips of equal counts stand together (the processor then predicts their loops).
  *
  *   strip number | MSW__STRIP_FIRST | MSW__STRIP_LAST
  *   first row of the view
@@ -65,19 +67,46 @@ typedef struct msw__product {
  *   free record     place of its first row of the panel buffer, `columns` times
  *                   `strip_rows` weights, column by column
  *
- * Places are byte offsets for panels of full width. */
-enum { MSW__MAX_STRIP = 8, MSW__MAX_SLICE = 16, MSW__GROUP = 4, MSW__ENTRIES = 16 };
-enum { MSW__HEADER_WORDS = 3, MSW__MAX_RECORDS = 4095 };
+ * Places are byte offsets for panels of full width.
+ *
+ * The narrow packing (pack_narrow.c) is for few columns: vectors run along the rows of W
+ *
+ * A strip is 16 lanes: `bands` block rows, row r of block row b in lane b + bands r. A unit
+ * is 8 columns, two groups; where `paired`, both lie in one block column.
+ *
+ *   strip number | MSW__STRIP_FIRST | MSW__STRIP_LAST
+ *   first row of the view
+ *   rows in use
+ *   counts of records, one word for each msw__narrow_record
+ *   look-ups        place of the tables, magnitudes (one per band; unless paired, first
+ *                   all for the first group), 16 bytes: the indices of a lane's row in the
+ *                   first (low bits) and second group
+ *   ... of a half   place, magnitude of one block of 8 rows, 16 bytes: the index of row r
+ *                   in group g, and g in bit 4, in byte 8g + r
+ *   free            place in the panel buffer, 16 weights for each column
+ *   ... of a half   place, for j = 0 ... 3 the weights of columns j and 4 + j of 8 rows
+ *
+ * The half records, of one band, occur where there are two bands and units are paired.
+ * Places are byte offsets for panels of one column; a panel buffer has, unit by unit, 8
+ * rows of X for each column, and tables unit by unit, column by column. */
+enum { MSW__MAX_STRIP = 16, MSW__MAX_SLICE = 16, MSW__GROUP = 4, MSW__ENTRIES = 16 };
+enum { MSW__WIDE_STRIP = 8, MSW__WIDE_HEADER = 3, MSW__MAX_RECORDS = 4095 };
+enum { MSW__LANES = 16, MSW__UNIT = 8 };
 #define MSW__STRIP_FIRST 0x80000000u
 #define MSW__STRIP_LAST  0x40000000u
 #define MSW__STRIP_MASK  0x3fffffffu
 #define MSW__NO_COLUMN UINT32_MAX
 
+typedef enum msw__narrow_record { /* in the order of the code */
+    MSW__LOOKUP, MSW__FREE, MSW__LOOKUP_UPPER, MSW__FREE_UPPER, MSW__LOOKUP_LOWER,
+    MSW__FREE_LOWER, MSW__NARROW_RECORDS
+} msw__narrow_record;
+enum { MSW__NARROW_COUNTS = 3, MSW__NARROW_HEADER = MSW__NARROW_COUNTS + MSW__NARROW_RECORDS };
+
 /* What a kernel wants of its packing. */
-typedef struct msw__wide_traits {
+typedef struct msw__gemm_traits {
     uint32_t width;       /* columns of X in a panel */
     uint32_t strip_rows;  /* at most */
-    uint32_t sum_rows;    /* at least this many rows of sums are kept for a strip */
     uint32_t table_rows;  /* unified rows from which on a table of one group pays */
     size_t stage_bytes;   /* tables and panel buffer of a stage */
 
@@ -85,13 +114,14 @@ typedef struct msw__wide_traits {
      * product, one table of a group, loading a row of x, storing a row of y; and the
      * share of it for a panel of which a quarter or half is in use. */
     double lookup, product, build, load, store, quarter, half;
-} msw__wide_traits;
+} msw__gemm_traits;
 
 typedef struct msw__stage {
-    size_t column;                    /* its first entry of msw__wide.column, */
-    size_t table;                     /* ... of msw__wide.table, */
-    size_t code;                      /* ... of msw__wide.code */
-    uint32_t slices, tables, strips;  /* tables: slices that have them */
+    size_t column;                    /* its first entry of msw__packing.column, */
+    size_t table;                     /* ... of msw__packing.table, */
+    size_t code;                      /* ... of msw__packing.code */
+    uint32_t slices, tables, strips;  /* slices or units; those that have tables; strips
+                                         with something to do */
 } msw__stage;
 
 typedef struct msw__chunk { /* rows of W that are computed together */
@@ -99,33 +129,62 @@ typedef struct msw__chunk { /* rows of W that are computed together */
     uint32_t first_strip, strip_count;
 } msw__chunk;
 
-typedef struct msw__wide {
+typedef struct msw__packing {
     uint32_t width, strip_rows;
-    uint32_t columns, groups;  /* of a slice */
+    uint32_t columns, groups;  /* of a slice or unit */
+    uint32_t bands;            /* narrow: block rows in a strip, */
+    bool paired;               /* the groups of a unit share a block, */
+    bool skips;                /* some record has lanes of pruned blocks, */
+    bool in_order;             /* and column[] of a unit ascends by 1, while there are any */
+    uint32_t lane[MSW__LANES]; /* ... lane of each row of a strip */
     msw__chunk *chunks;
     msw__stage *stages;
     uint32_t *column;          /* row of x for each row of the panel buffer */
-    uint16_t *table;           /* which slices of the stage have tables */
+    uint16_t *table;           /* which slices or units of the stage have tables */
     uint32_t *code;
     size_t chunk_count, stage_count, column_count, table_count, code_count;
     size_t table_bytes, panel_bytes, sum_bytes; /* of a slab, for full width */
-    uint64_t lookups, products;                 /* for one column of X */
-} msw__wide;
+    uint64_t lookups, products; /* for one column of X; narrow: blocks of 8 x 8 */
+    uint64_t visits;            /* narrow: strips, each time they are met */
+} msw__packing;
 
-msw_status msw__wide_pack(msw__wide *out, msw_context *ctx, const msw_unified *u,
-                          const msw__wide_traits *traits) MSW_NODISCARD;
-void msw__wide_free(msw__wide *w, msw_context *ctx);
-uint64_t msw__wide_bytes(const msw__wide *w);
+msw_status msw__wide_pack(msw__packing *out, msw_context *ctx, const msw_unified *u,
+                          const msw__gemm_traits *traits) MSW_NODISCARD;
+/* For calls of about n columns; 0: of any number. */
+msw_status msw__narrow_pack(msw__packing *out, msw_context *ctx, const msw_unified *u,
+                            const msw__gemm_traits *traits, size_t n) MSW_NODISCARD;
+void msw__packing_free(msw__packing *w, msw_context *ctx);
+uint64_t msw__packing_bytes(const msw__packing *w);
 
-static inline size_t msw__wide_slab(const msw__wide *w)
+static inline size_t msw__packing_slab(const msw__packing *w)
 {
     return w->table_bytes + w->panel_bytes + w->sum_bytes;
 }
 
 /* Chunk @p chunk of the panel that begins at column @p column. */
-typedef void msw__wide_kernel(const msw__wide *w, size_t chunk, const msw__product *p,
+typedef void msw__gemm_kernel(const msw__packing *w, size_t chunk, const msw__product *p,
                               size_t column, char *slab);
-msw__wide_kernel msw__wide_c;
+msw__gemm_kernel msw__wide_c, msw__narrow_c;
+
+/* gemm_narrow_c.c: one panel of the narrow packing */
+typedef struct msw__narrow_run {
+    const msw__packing *w;
+    const msw__product *p;
+    size_t column, width;   /* of the panel, how many are in use, */
+    size_t columns;         /* and how many there are in its buffer */
+    float *tables, *panel, *sums; /* sums: 16 lanes for each column of each strip */
+} msw__narrow_run;
+
+msw__narrow_run msw__narrow_begin(const msw__packing *w, const msw__product *p,
+                                  size_t column, size_t columns, char *slab);
+/* The rows of X for one unit, into its place in the panel buffer. */
+void msw__narrow_load_unit(const msw__narrow_run *r, const uint32_t *column, float *to);
+/* The code of a stage without tables, lane by lane: lanes of pruned blocks are left out,
+ * not multiplied by zero, so that NaN and infinities go nowhere else. */
+void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s);
+/* A finished strip: 16 sums for each column in use. */
+void msw__narrow_store(const msw__narrow_run *r, uint32_t row, uint32_t rows,
+                       const float *sums);
 
 /* What can run a product. Those before the BLAS have a packing. */
 typedef enum msw__gemm_kind {
@@ -134,8 +193,8 @@ typedef enum msw__gemm_kind {
 
 /* The kernels of a context: the best of each class that its processor levels allow. */
 typedef struct msw__gemm_table {
-    msw__wide_kernel *kernel[MSW__GEMM_BLAS];  /* NULL: none of this kind */
-    const msw__wide_traits *traits[MSW__GEMM_BLAS];
+    msw__gemm_kernel *kernel[MSW__GEMM_BLAS];  /* NULL: none of this kind */
+    const msw__gemm_traits *traits[MSW__GEMM_BLAS];
     double blas_call, blas_weight, blas; /* nanoseconds: of a call, of reading a weight,
                                             of a product in one column */
 } msw__gemm_table;
@@ -160,7 +219,7 @@ struct msw_gemm {
     uint32_t *row;  /* row of y for each row of the view; NULL: the same */
     float low, high;
     msw__gemm_table table;
-    msw__wide packs[MSW__GEMM_BLAS]; /* without chunks: not kept */
+    msw__packing packs[MSW__GEMM_BLAS]; /* without chunks: not kept */
     float *dense;   /* for the BLAS, as the tensor's view without permutations; or NULL */
     bool tuned;
     msw__gemm_timing timings[MSW__TIMINGS];

@@ -9,12 +9,15 @@
 
 enum { WIDTH = 16, GROUP_FLOATS = MSW__ENTRIES * WIDTH };
 
-static const msw__wide_traits traits = {
-    .width = WIDTH, .strip_rows = MSW__MAX_STRIP, .table_rows = 8, .stage_bytes = 24 << 10,
+static const msw__gemm_traits wide_traits = {
+    .width = WIDTH, .strip_rows = MSW__WIDE_STRIP, .table_rows = 8, .stage_bytes = 24 << 10,
     .lookup = 3, .product = 3, .build = 100, .load = 5, .store = 10, .quarter = 1, .half = 1};
+static const msw__gemm_traits narrow_traits = {
+    .width = 4, .table_rows = 0, .stage_bytes = 32 << 10,
+    .lookup = 300, .product = 300, .build = 0, .load = 2, .store = 5, .quarter = 0.3, .half = 0.5};
 
 typedef struct run {
-    const msw__wide *w;
+    const msw__packing *w;
     const msw__product *p;
     size_t column, width; /* of the panel, width in use */
     float *tables, *panel, *sums;
@@ -56,7 +59,7 @@ static void build_table(float *table, const float *x, uint32_t rows)
 
 static void build_tables(const run *r, const msw__stage *s)
 {
-    const msw__wide *w = r->w;
+    const msw__packing *w = r->w;
     float *table = r->tables;
 
     for (uint32_t i = 0; i < s->tables; i++)
@@ -140,7 +143,7 @@ static void run_strips(const run *r, const msw__stage *s)
         const uint32_t head = code[0], row = code[1], counts = code[2];
         float *sums = r->sums + (head & MSW__STRIP_MASK) * size;
 
-        code += MSW__HEADER_WORDS;
+        code += MSW__WIDE_HEADER;
         if (head & MSW__STRIP_FIRST)
             memset(sums, 0, size * sizeof *sums);
         for (uint32_t n = counts & 0xfff; n; n--)
@@ -152,7 +155,7 @@ static void run_strips(const run *r, const msw__stage *s)
     }
 }
 
-void msw__wide_c(const msw__wide *w, size_t chunk, const msw__product *p, size_t column,
+void msw__wide_c(const msw__packing *w, size_t chunk, const msw__product *p, size_t column,
                  char *slab)
 {
     const msw__chunk *c = &w->chunks[chunk];
@@ -172,7 +175,9 @@ void msw__wide_c(const msw__wide *w, size_t chunk, const msw__product *p, size_t
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu)
 {
-    *t = (msw__gemm_table){.kernel = {msw__wide_c}, .traits = {&traits}, .blas_call = 300,
+    *t = (msw__gemm_table){
+        .kernel = {msw__wide_c, msw__narrow_c}, .traits = {&wide_traits, &narrow_traits},
+        .blas_call = 300,
                            .blas_weight = 0.05, .blas = 0.0095};
 #if defined(__x86_64__)
     gemm_table_init_x86(t, cpu);

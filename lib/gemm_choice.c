@@ -21,7 +21,7 @@ uint64_t msw__gemm_packed_bytes(const msw_gemm *g)
 
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
         if (msw__gemm_has(g, (msw__gemm_kind)kind))
-            bytes += msw__wide_bytes(&g->packs[kind]);
+            bytes += msw__packing_bytes(&g->packs[kind]);
     return bytes;
 }
 
@@ -44,8 +44,8 @@ const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind)
 
 static double predict_packed(const msw_gemm *g, msw__gemm_kind kind, size_t n)
 {
-    const msw__wide_traits *t = g->table.traits[kind];
-    const msw__wide *w = &g->packs[kind];
+    const msw__gemm_traits *t = g->table.traits[kind];
+    const msw__packing *w = &g->packs[kind];
     const size_t rest = n % w->width;
     const double panel = (double)w->lookups * t->lookup + (double)w->products * t->product +
                          (double)w->table_count * w->groups * t->build +
@@ -274,7 +274,7 @@ static void drop_packings(msw_gemm *g, const msw_gemm_options *o)
     best = best_predicted(g, o->expected_n, false);
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
         if (kind != (int)best && msw__gemm_has(g, (msw__gemm_kind)kind))
-            msw__wide_free(&g->packs[kind], g->ctx);
+            msw__packing_free(&g->packs[kind], g->ctx);
 }
 
 msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)

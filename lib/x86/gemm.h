@@ -5,17 +5,17 @@
 
 #include "../gemm.h"
 
-msw__wide_kernel msw__wide_avx2, msw__wide_avx512, msw__narrow_avx2, msw__narrow_avx512;
+msw__gemm_kernel msw__wide_avx2, msw__wide_avx512, msw__narrow_avx2, msw__narrow_avx512;
 
 static inline void gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)
 {
 #ifdef MSW_HAVE_AVX2
-    static const msw__wide_traits wide_avx2 = {
+    static const msw__gemm_traits wide_avx2 = {
         .width = 16, .strip_rows = 6, .table_rows = 8, .stage_bytes = 24 << 10,
         .lookup = 0.35, .product = 0.35, .build = 12, .load = 1.5, .store = 3,
         .quarter = 0.6, .half = 0.6};
-    static const msw__wide_traits narrow_avx2 = {
-        .width = 4, .strip_rows = 8, .sum_rows = 8, .table_rows = 8, .stage_bytes = 24 << 10,
+    static const msw__gemm_traits narrow_avx2 = {
+        .width = 4, .table_rows = 24, .stage_bytes = 32 << 10,
         .lookup = 0.35, .product = 0.2, .build = 8, .load = 2, .store = 6,
         .quarter = 0.35, .half = 0.55};
 
@@ -27,12 +27,12 @@ static inline void gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)
     t->traits[MSW__GEMM_NARROW] = &narrow_avx2;
 #endif
 #ifdef MSW_HAVE_AVX512
-    static const msw__wide_traits wide_avx512 = {
+    static const msw__gemm_traits wide_avx512 = {
         .width = 32, .strip_rows = 8, .table_rows = 8, .stage_bytes = 32 << 10,
         .lookup = 0.6, .product = 0.6, .build = 18, .load = 2, .store = 4,
         .quarter = 0.36, .half = 0.5};
-    static const msw__wide_traits narrow_avx512 = {
-        .width = 4, .strip_rows = 8, .sum_rows = 8, .table_rows = 8, .stage_bytes = 24 << 10,
+    static const msw__gemm_traits narrow_avx512 = {
+        .width = 4, .table_rows = 24, .stage_bytes = 32 << 10,
         .lookup = 0.2, .product = 0.2, .build = 8, .load = 2, .store = 6,
         .quarter = 0.35, .half = 0.55};
 

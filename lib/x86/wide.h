@@ -24,7 +24,7 @@ typedef struct piece {
 } piece;
 
 typedef struct run {
-    const msw__wide *w;
+    const msw__packing *w;
     const msw__product *p;
     size_t column;  /* of the panel, */
     size_t width;   /* how many are in use */
@@ -172,7 +172,7 @@ INLINE void build_table(const int NV, float *t, const float *x, uint32_t rows)
 
 INLINE void build_tables(const int NV, const run *r, const msw__stage *s)
 {
-    const msw__wide *w = r->w;
+    const msw__packing *w = r->w;
     float *t = r->tables;
 
     for (uint32_t i = 0; i < s->tables; i++) {
@@ -338,9 +338,9 @@ INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
     for (uint32_t n = s->strips; n; n--) {
         const uint32_t head = code[0], row = code[1], counts = code[2];
         float *sums = r->sums + (size_t)(head & MSW__STRIP_MASK) * H * NV * LANES;
-        vector sum[MSW__MAX_STRIP * 2];
+        vector sum[MSW__WIDE_STRIP * 2];
 
-        code += MSW__HEADER_WORDS;
+        code += MSW__WIDE_HEADER;
         prefetch_next(NV, r, pace);
         if (head & MSW__STRIP_FIRST)
             UNROLL for (int i = 0; i < H * NV; i++)
@@ -422,7 +422,7 @@ INLINE void prepare_stage(const int NV, const run *r, const msw__stage *s)
 
 static void run_chunk(const int NV, run *r, const msw__chunk *c)
 {
-    const msw__wide *w = r->w;
+    const msw__packing *w = r->w;
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];
@@ -436,7 +436,7 @@ static void run_chunk(const int NV, run *r, const msw__chunk *c)
     }
 }
 
-void KERNEL(const msw__wide *w, size_t chunk, const msw__product *p, size_t column,
+void KERNEL(const msw__packing *w, size_t chunk, const msw__product *p, size_t column,
             char *slab)
 {
     const size_t left = p->n - column;

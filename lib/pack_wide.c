@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* msw_unified -> the wide packing (gemm.h). */
-#include "gemm.h"
-
-#include <string.h>
+#include "packing.h"
 
 enum { CHUNK_ROWS = 1024 }; /* sums and code of a chunk share the second-level cache */
-enum { CODE_PADDING = 8 };  /* words: the narrow kernel loads weights by 8 */
-enum { COLUMN_PADDING = 1 }; /* an array even where all is pruned */
 #define NEVER UINT32_MAX
-
-/* What a block is to the kernels. */
-enum { NOTHING, PRODUCTS, LOOKUPS };
 
 /* A slice of the stage being packed. */
 typedef struct slice {
@@ -19,23 +12,17 @@ typedef struct slice {
     uint32_t table;           /* number among those with tables; NEVER: none */
 } slice;
 
-/* Where the data of a block begin. */
-typedef struct cursor {
-    uint32_t block_column;
-    size_t magnitude, sign, weight;
-} cursor;
-
 typedef struct packer {
     msw_context *ctx;
     const msw_unified *u;
     const msw_plan *plan;
-    msw__wide *w;
-    const msw__wide_traits *traits;
+    msw__packing *w;
+    const msw__gemm_traits *traits;
     uint32_t parts;              /* strips per block row */
     uint32_t slices_per_block;
     uint32_t strip_count, slice_count;
     uint8_t *kinds;              /* per block */
-    cursor *cursors;             /* per block row: at the first block of the stage */
+    msw__block_cursor *cursors;  /* per block row: at the first block of the stage */
     slice *slices;               /* of the stage */
     uint32_t slice_used;
     uint32_t *first_stage, *last_stage; /* per strip; filled by the counting pass */
@@ -43,33 +30,28 @@ typedef struct packer {
     bool write;                  /* false: count only */
 } packer;
 
-static uint32_t ceil_div(size_t a, size_t b)
-{
-    return (uint32_t)((a + b - 1) / b);
-}
-
 /* Geometry */
 
 static void cut(packer *k)
 {
     const msw_plan *p = k->plan;
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
     const size_t last_row = msw__plan_rows(p, p->block_row_count - 1);
     const size_t last_column = msw__plan_columns(p, p->block_column_count - 1);
 
-    k->parts = ceil_div(p->block_rows, k->traits->strip_rows);
-    w->strip_rows = ceil_div(p->block_rows, k->parts);
-    k->slices_per_block = ceil_div(p->block_columns, MSW__MAX_SLICE);
+    k->parts = msw__ceil_div(p->block_rows, k->traits->strip_rows);
+    w->strip_rows = msw__ceil_div(p->block_rows, k->parts);
+    k->slices_per_block = msw__ceil_div(p->block_columns, MSW__MAX_SLICE);
     w->columns = p->block_columns;
     if (k->slices_per_block > 1)
-        w->columns = MSW__GROUP * ceil_div(p->block_columns,
+        w->columns = MSW__GROUP * msw__ceil_div(p->block_columns,
                                            MSW__GROUP * (size_t)k->slices_per_block);
-    w->groups = ceil_div(w->columns, MSW__GROUP);
+    w->groups = msw__ceil_div(w->columns, MSW__GROUP);
     w->width = k->traits->width;
     k->strip_count = (uint32_t)(p->block_row_count - 1) * k->parts +
-                     ceil_div(last_row, w->strip_rows);
+                     msw__ceil_div(last_row, w->strip_rows);
     k->slice_count = (uint32_t)(p->block_column_count - 1) * k->slices_per_block +
-                     ceil_div(last_column, w->columns);
+                     msw__ceil_div(last_column, w->columns);
 }
 
 static size_t strip_offset(const packer *k, uint32_t strip) /* within the block row */
@@ -105,50 +87,10 @@ static uint8_t kind(const packer *k, uint32_t strip, const slice *s)
     const size_t block = strip / k->parts * k->plan->block_column_count + s->block_column;
     const uint8_t found = k->kinds[block];
 
-    return found == LOOKUPS && s->table == NEVER ? PRODUCTS : found;
-}
-
-static void find_kinds(packer *k)
-{
-    const msw_plan *p = k->plan;
-    size_t magnitude = 0;
-
-    for (size_t b = 0; b < p->block_count; b++) {
-        k->kinds[b] = NOTHING;
-        if (k->u->classes[b] == MSW_CLASS_FREE)
-            k->kinds[b] = PRODUCTS;
-        else if (k->u->classes[b] == MSW_CLASS_UNIFIED && k->u->magnitudes[magnitude++] != 0)
-            k->kinds[b] = LOOKUPS;
-    }
+    return found == MSW__LOOKUPS && s->table == NEVER ? MSW__PRODUCTS : found;
 }
 
 /* Blocks */
-
-static void advance(const packer *k, cursor *c, size_t block_row, uint32_t block_column)
-{
-    const msw_plan *p = k->plan;
-    const uint8_t *classes = k->u->classes + block_row * p->block_column_count;
-    const size_t rows = msw__plan_rows(p, block_row);
-
-    for (; c->block_column < block_column; c->block_column++) {
-        const size_t weights = rows * msw__plan_columns(p, c->block_column);
-
-        if (classes[c->block_column] == MSW_CLASS_UNIFIED) {
-            c->magnitude++;
-            c->sign += weights;
-        } else if (classes[c->block_column] == MSW_CLASS_FREE) {
-            c->weight += weights;
-        }
-    }
-}
-
-static uint32_t bits_of(float f)
-{
-    uint32_t u;
-
-    memcpy(&u, &f, sizeof u);
-    return u;
-}
 
 /* Number of a strip's weight in its block. */
 static size_t weight_at(const packer *k, uint32_t strip, const slice *s, uint32_t row,
@@ -159,12 +101,12 @@ static size_t weight_at(const packer *k, uint32_t strip, const slice *s, uint32_
 }
 
 static uint32_t *put_table_record(const packer *k, uint32_t *code, uint32_t strip,
-                                  const slice *s, const cursor *c)
+                                  const slice *s, const msw__block_cursor *c)
 {
-    const msw__wide *w = k->w;
+    const msw__packing *w = k->w;
     const uint32_t rows = strip_rows(k, strip);
 
-    *code++ = bits_of(k->u->magnitudes[c->magnitude]);
+    *code++ = msw__bits_of(k->u->magnitudes[c->magnitude]);
     *code++ = s->table * w->groups * MSW__ENTRIES * w->width * (uint32_t)sizeof(float);
     for (uint32_t g = 0; g < w->groups; g++) {
         uint32_t word = 0;
@@ -181,8 +123,8 @@ static uint32_t *put_table_record(const packer *k, uint32_t *code, uint32_t stri
     return code;
 }
 
-static float weight(const packer *k, uint32_t strip, const slice *s, const cursor *c,
-                    uint32_t row, uint32_t column)
+static float weight(const packer *k, uint32_t strip, const slice *s,
+                    const msw__block_cursor *c, uint32_t row, uint32_t column)
 {
     const size_t i = weight_at(k, strip, s, row, column);
     float m;
@@ -195,30 +137,31 @@ static float weight(const packer *k, uint32_t strip, const slice *s, const curso
 }
 
 static uint32_t *put_free_record(const packer *k, uint32_t *code, uint32_t strip,
-                                 uint32_t place, const slice *s, const cursor *c)
+                                 uint32_t place, const slice *s, const msw__block_cursor *c)
 {
-    const msw__wide *w = k->w;
+    const msw__packing *w = k->w;
     const uint32_t rows = strip_rows(k, strip);
 
     *code++ = place * w->columns * w->width * (uint32_t)sizeof(float);
     for (uint32_t column = 0; column < w->columns; column++)
         for (uint32_t r = 0; r < w->strip_rows; r++)
             *code++ = r < rows && column < s->columns
-                          ? bits_of(weight(k, strip, s, c, r, column)) : 0;
+                          ? msw__bits_of(weight(k, strip, s, c, r, column)) : 0;
     return code;
 }
 
-static uint32_t *put_records(const packer *k, uint32_t *code, uint32_t strip, uint8_t wanted)
+static uint32_t *put_records(const packer *k, uint32_t *code, uint32_t strip,
+                             uint8_t wanted)
 {
-    cursor c = k->cursors[strip / k->parts];
+    msw__block_cursor c = k->cursors[strip / k->parts];
 
     for (uint32_t i = 0; i < k->slice_used; i++) {
         const slice *s = &k->slices[i];
 
         if (kind(k, strip, s) != wanted)
             continue;
-        advance(k, &c, strip / k->parts, s->block_column);
-        code = wanted == LOOKUPS ? put_table_record(k, code, strip, s, &c)
+        msw__cursor_advance(&c, k->u, strip / k->parts, s->block_column);
+        code = wanted == MSW__LOOKUPS ? put_table_record(k, code, strip, s, &c)
                                  : put_free_record(k, code, strip, i, s, &c);
     }
     return code;
@@ -255,9 +198,9 @@ static void sort_by(packer *k, uint32_t n, uint8_t wanted)
 
 static void count_work(packer *k, uint32_t lookups, uint32_t products)
 {
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
 
-    w->code_count += MSW__HEADER_WORDS + (size_t)lookups * (2 + w->groups) +
+    w->code_count += MSW__WIDE_HEADER + (size_t)lookups * (2 + w->groups) +
                      (size_t)products * (1 + (size_t)w->columns * w->strip_rows);
     w->lookups += (uint64_t)lookups * w->groups * w->strip_rows;
     w->products += (uint64_t)products * w->columns * w->strip_rows;
@@ -265,8 +208,8 @@ static void count_work(packer *k, uint32_t lookups, uint32_t products)
 
 static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32_t strip)
 {
-    const uint32_t lookups = count_records(k, strip, LOOKUPS);
-    const uint32_t products = count_records(k, strip, PRODUCTS);
+    const uint32_t lookups = count_records(k, strip, MSW__LOOKUPS);
+    const uint32_t products = count_records(k, strip, MSW__PRODUCTS);
     uint32_t *code = k->write ? k->w->code + k->w->code_count : NULL;
     uint32_t head = strip - chunk->first_strip;
 
@@ -279,8 +222,8 @@ static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32
         *code++ = (uint32_t)(msw__plan_row(k->plan, strip / k->parts) +
                              strip_offset(k, strip));
         *code++ = strip_rows(k, strip) << 24 | products << 12 | lookups;
-        code = put_records(k, code, strip, LOOKUPS);
-        put_records(k, code, strip, PRODUCTS);
+        code = put_records(k, code, strip, MSW__LOOKUPS);
+        put_records(k, code, strip, MSW__PRODUCTS);
     } else {
         if (k->first_stage[strip] == NEVER)
             k->first_stage[strip] = stage;
@@ -291,7 +234,7 @@ static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32
 
 static void put_columns(packer *k)
 {
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
     const uint32_t *permutation = k->plan->column_permutation;
 
     for (uint32_t i = 0; i < k->slice_used; i++) {
@@ -316,7 +259,7 @@ static void put_columns(packer *k)
 /* Does any strip of the chunk use the slice, and do enough for a table? */
 static bool use_slice(const packer *k, const msw__chunk *chunk, slice *s, uint32_t tables)
 {
-    const uint32_t groups = ceil_div(s->columns, MSW__GROUP);
+    const uint32_t groups = msw__ceil_div(s->columns, MSW__GROUP);
     uint64_t rows = 0;
     bool used = false;
 
@@ -324,8 +267,8 @@ static bool use_slice(const packer *k, const msw__chunk *chunk, slice *s, uint32
     for (uint32_t i = 0; i < chunk->strip_count; i++) {
         const uint8_t found = kind(k, chunk->first_strip + i, s);
 
-        used = used || found != NOTHING;
-        if (found == LOOKUPS)
+        used = used || found != MSW__NOTHING;
+        if (found == MSW__LOOKUPS)
             rows += strip_rows(k, chunk->first_strip + i);
     }
     /* a look-up instead of s->columns / groups products */
@@ -367,7 +310,7 @@ static uint32_t choose_slices(packer *k, const msw__chunk *chunk, uint32_t *next
 
 static void put_stage(packer *k, const msw__chunk *chunk, uint32_t tables)
 {
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
     const uint32_t stage = (uint32_t)(w->stage_count - chunk->stage);
     uint32_t n = 0;
 
@@ -375,11 +318,12 @@ static void put_stage(packer *k, const msw__chunk *chunk, uint32_t tables)
         const uint32_t strip = chunk->first_strip + i;
         const bool idle = k->write && stage == 0 && k->last_stage[strip] == NEVER;
 
-        if (idle || count_records(k, strip, LOOKUPS) || count_records(k, strip, PRODUCTS))
+        if (idle || count_records(k, strip, MSW__LOOKUPS) ||
+            count_records(k, strip, MSW__PRODUCTS))
             k->order[n++] = strip;
     }
-    sort_by(k, n, LOOKUPS);
-    sort_by(k, n, PRODUCTS);
+    sort_by(k, n, MSW__LOOKUPS);
+    sort_by(k, n, MSW__PRODUCTS);
     if (k->write)
         w->stages[w->stage_count] = (msw__stage){
             .column = w->column_count, .table = w->table_count, .code = w->code_count,
@@ -393,18 +337,18 @@ static void put_stage(packer *k, const msw__chunk *chunk, uint32_t tables)
 static void put_chunk(packer *k, msw__chunk *chunk)
 {
     const uint32_t first = chunk->first_strip / k->parts;
-    const uint32_t end = ceil_div((size_t)chunk->first_strip + chunk->strip_count, k->parts);
+    const uint32_t end = msw__ceil_div((size_t)chunk->first_strip + chunk->strip_count,
+                                       k->parts);
     uint32_t next = 0;
 
     for (uint32_t i = first; i < end; i++)
-        k->cursors[i] = (cursor){0, k->u->magnitude_start[i], k->u->sign_start[i],
-                                 k->u->free_start[i]};
+        k->cursors[i] = msw__cursor_at_row(k->u, i);
     chunk->stage = k->w->stage_count;
     do {
         const uint32_t tables = choose_slices(k, chunk, &next);
 
         for (uint32_t i = first; k->write && k->slice_used && i < end; i++)
-            advance(k, &k->cursors[i], i, k->slices[0].block_column);
+            msw__cursor_advance(&k->cursors[i], k->u, i, k->slices[0].block_column);
         if (k->slice_used || chunk->stage == k->w->stage_count)
             put_stage(k, chunk, tables);
     } while (next < k->slice_count);
@@ -413,7 +357,7 @@ static void put_chunk(packer *k, msw__chunk *chunk)
 
 static void put_all(packer *k)
 {
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
 
     w->stage_count = w->column_count = w->table_count = w->code_count = 0;
     w->lookups = w->products = 0;
@@ -424,7 +368,7 @@ static void put_all(packer *k)
 /* Chunks of whole block rows, of equal size, so that no cursor is in two. */
 static void cut_chunks(packer *k)
 {
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
     const uint32_t rows = (uint32_t)k->plan->block_row_count;
     uint32_t most = 0;
 
@@ -439,45 +383,36 @@ static void cut_chunks(packer *k)
         if (most < end - begin)
             most = end - begin;
     }
-    w->sum_bytes = (size_t)most * w->width * sizeof(float) *
-                   (w->strip_rows > k->traits->sum_rows ? w->strip_rows
-                                                        : k->traits->sum_rows);
-}
-
-static msw_status alloc_array(void *out, msw_context *ctx, size_t count, size_t size)
-{
-    void *memory;
-    const msw_status status = msw__alloc(&memory, ctx, count, size);
-
-    memcpy(out, &memory, sizeof memory);
-    return status;
+    w->sum_bytes = (size_t)most * w->strip_rows * w->width * sizeof(float);
 }
 
 static msw_status alloc_packer(packer *k)
 {
-    msw_status s = alloc_array(&k->kinds, k->ctx, k->plan->block_count, 1);
+    msw_status s = msw__alloc_array(&k->kinds, k->ctx, k->plan->block_count, 1);
 
     if (!s)
-        s = alloc_array(&k->cursors, k->ctx, k->plan->block_row_count, sizeof(cursor));
+        s = msw__alloc_array(&k->cursors, k->ctx, k->plan->block_row_count,
+                             sizeof *k->cursors);
     if (!s)
-        s = alloc_array(&k->slices, k->ctx, k->slice_count, sizeof(slice));
+        s = msw__alloc_array(&k->slices, k->ctx, k->slice_count, sizeof(slice));
     if (!s)
-        s = alloc_array(&k->first_stage, k->ctx, k->strip_count, sizeof(uint32_t));
+        s = msw__alloc_array(&k->first_stage, k->ctx, k->strip_count, sizeof(uint32_t));
     if (!s)
-        s = alloc_array(&k->last_stage, k->ctx, k->strip_count, sizeof(uint32_t));
+        s = msw__alloc_array(&k->last_stage, k->ctx, k->strip_count, sizeof(uint32_t));
     if (!s)
-        s = alloc_array(&k->order, k->ctx, k->strip_count, sizeof(uint32_t));
+        s = msw__alloc_array(&k->order, k->ctx, k->strip_count, sizeof(uint32_t));
     if (!s)
-        s = alloc_array(&k->sorted, k->ctx, k->strip_count, sizeof(uint32_t));
+        s = msw__alloc_array(&k->sorted, k->ctx, k->strip_count, sizeof(uint32_t));
     if (!s)
-        s = alloc_array(&k->counts, k->ctx, (size_t)k->slice_count + 1, sizeof(uint32_t));
+        s = msw__alloc_array(&k->counts, k->ctx, (size_t)k->slice_count + 1,
+                             sizeof(uint32_t));
     return s;
 }
 
 static void free_packer(packer *k)
 {
     msw__free(k->ctx, k->kinds, k->plan->block_count, 1);
-    msw__free(k->ctx, k->cursors, k->plan->block_row_count, sizeof(cursor));
+    msw__free(k->ctx, k->cursors, k->plan->block_row_count, sizeof *k->cursors);
     msw__free(k->ctx, k->slices, k->slice_count, sizeof(slice));
     msw__free(k->ctx, k->first_stage, k->strip_count, sizeof(uint32_t));
     msw__free(k->ctx, k->last_stage, k->strip_count, sizeof(uint32_t));
@@ -486,51 +421,33 @@ static void free_packer(packer *k)
     msw__free(k->ctx, k->counts, (size_t)k->slice_count + 1, sizeof(uint32_t));
 }
 
-static msw_status alloc_wide(msw__wide *w, msw_context *ctx)
-{
-    msw_status s = alloc_array(&w->stages, ctx, w->stage_count, sizeof *w->stages);
-
-    if (!s)
-        s = alloc_array(&w->column, ctx, w->column_count + COLUMN_PADDING,
-                        sizeof *w->column);
-    if (!s)
-        s = alloc_array(&w->table, ctx, w->table_count, sizeof *w->table);
-    if (!s)
-        s = alloc_array(&w->code, ctx, w->code_count + CODE_PADDING, sizeof *w->code);
-    return s;
-}
-
 /* Count, allocate, write. */
 static msw_status pack(packer *k)
 {
-    msw__wide *w = k->w;
+    msw__packing *w = k->w;
     msw_status status;
 
-    find_kinds(k);
+    msw__find_kinds(k->kinds, k->u);
     memset(k->first_stage, 0xff, k->strip_count * sizeof *k->first_stage); /* NEVER */
     memset(k->last_stage, 0xff, k->strip_count * sizeof *k->last_stage);
-    w->chunk_count = ceil_div(k->plan->rows, CHUNK_ROWS);
-    if (w->chunk_count > k->plan->block_row_count)
-        w->chunk_count = k->plan->block_row_count;
-    status = alloc_array(&w->chunks, k->ctx, w->chunk_count, sizeof *w->chunks);
+    status = msw__packing_alloc_chunks(w, k->ctx, k->plan, CHUNK_ROWS);
     if (status)
         return status;
     cut_chunks(k);
     put_all(k);
     for (uint32_t i = 0; i < k->strip_count; i++)
-        w->code_count += k->last_stage[i] == NEVER ? MSW__HEADER_WORDS : 0;
+        w->code_count += k->last_stage[i] == NEVER ? MSW__WIDE_HEADER : 0;
     w->panel_bytes = (w->panel_bytes + MSW__ALIGN - 1) / MSW__ALIGN * MSW__ALIGN;
-    status = alloc_wide(w, k->ctx);
+    status = msw__packing_alloc(w, k->ctx);
     if (status)
         return status;
-    memset(w->code + w->code_count, 0, CODE_PADDING * sizeof *w->code);
     k->write = true;
     put_all(k);
     return MSW_OK;
 }
 
-msw_status msw__wide_pack(msw__wide *out, msw_context *ctx, const msw_unified *u,
-                          const msw__wide_traits *traits)
+msw_status msw__wide_pack(msw__packing *out, msw_context *ctx, const msw_unified *u,
+                          const msw__gemm_traits *traits)
 {
     packer k = {.ctx = ctx, .u = u, .plan = u->plan, .w = out, .traits = traits};
     msw_status status;
@@ -542,25 +459,6 @@ msw_status msw__wide_pack(msw__wide *out, msw_context *ctx, const msw_unified *u
         status = pack(&k);
     free_packer(&k);
     if (status)
-        msw__wide_free(out, ctx);
+        msw__packing_free(out, ctx);
     return status;
-}
-
-void msw__wide_free(msw__wide *w, msw_context *ctx)
-{
-    msw__free(ctx, w->chunks, w->chunk_count, sizeof *w->chunks);
-    msw__free(ctx, w->stages, w->stage_count, sizeof *w->stages);
-    msw__free(ctx, w->column, w->column_count + COLUMN_PADDING, sizeof *w->column);
-    msw__free(ctx, w->table, w->table_count, sizeof *w->table);
-    msw__free(ctx, w->code, w->code_count + CODE_PADDING, sizeof *w->code);
-    memset(w, 0, sizeof *w);
-}
-
-uint64_t msw__wide_bytes(const msw__wide *w)
-{
-    return (uint64_t)w->chunk_count * sizeof *w->chunks +
-           (uint64_t)w->stage_count * sizeof *w->stages +
-           (uint64_t)w->column_count * sizeof *w->column +
-           (uint64_t)w->table_count * sizeof *w->table +
-           ((uint64_t)w->code_count + CODE_PADDING) * sizeof *w->code;
 }

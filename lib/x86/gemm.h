@@ -15,7 +15,7 @@ static inline void gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)
         .lookup = 0.35, .product = 0.35, .build = 12, .load = 1.5, .store = 3,
         .quarter = 0.6, .half = 0.6};
     static const msw__gemm_traits narrow_avx2 = {
-        .width = 4, .table_rows = 24, .stage_bytes = 32 << 10,
+        .width = 4, .table_rows = 24, .stage_bytes = 16 << 10,
         .lookup = 0.35, .product = 0.2, .build = 8, .load = 2, .store = 6,
         .quarter = 0.35, .half = 0.55};
 
@@ -32,7 +32,7 @@ static inline void gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)
         .lookup = 0.6, .product = 0.6, .build = 18, .load = 2, .store = 4,
         .quarter = 0.36, .half = 0.5};
     static const msw__gemm_traits narrow_avx512 = {
-        .width = 4, .table_rows = 24, .stage_bytes = 32 << 10,
+        .width = 4, .table_rows = 24, .stage_bytes = 16 << 10,
         .lookup = 0.2, .product = 0.2, .build = 8, .load = 2, .store = 6,
         .quarter = 0.35, .half = 0.55};
 

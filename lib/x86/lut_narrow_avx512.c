@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __m512 vector;
 typedef __m512i index_v;
@@ -29,12 +30,14 @@ typedef __m512i index_v;
 
 static inline __attribute__((always_inline)) vector repeat(uint32_t bands, const float *p)
 {
+    double pair;
+
     switch (bands) {
     case 1:
         return _mm512_set1_ps(*p);
     case 2:
-        return _mm512_castpd_ps(_mm512_broadcastsd_pd(
-            _mm_castsi128_pd(_mm_loadl_epi64((const __m128i *)(const void *)p))));
+        memcpy(&pair, p, sizeof pair);
+        return _mm512_castpd_ps(_mm512_set1_pd(pair));
     case 4:
         return _mm512_broadcast_f32x4(_mm_loadu_ps(p));
     case 8:

@@ -162,15 +162,21 @@ INLINE const uint32_t *look_up_half(const int C, const run *r, const uint32_t *c
     return code + 2 + INDEX_WORDS;
 }
 
+/* Sums of few columns wait for one addition per record only. */
 INLINE const uint32_t *multiply(const int C, const run *r, const uint32_t *code, vector *sum)
 {
     const float *x = panel_at(C, r, *code++);
+    vector own[MAX_COLUMNS];
 
+    UNROLL for (int c = 0; c < C; c++)
+        own[c] = C < 4 ? zero_v() : sum[c];
     UNROLL for (int i = 0; i < MSW__UNIT; i++, code += MSW__LANES) {
         const vector w = loadu_v(floats(code));
         UNROLL for (int c = 0; c < C; c++)
-            sum[c] = fma_v(w, spread(x + c * MSW__UNIT, i), sum[c]);
+            own[c] = fma_v(w, spread(x + c * MSW__UNIT, i), own[c]);
     }
+    UNROLL for (int c = 0; c < C; c++)
+        sum[c] = C < 4 ? add_v(sum[c], own[c]) : own[c];
     return code;
 }
 
@@ -178,12 +184,17 @@ INLINE const uint32_t *multiply_half(const int C, const run *r, const uint32_t *
                                      vector *sum)
 {
     const float *x = panel_at(C, r, *code++);
+    vector own[MAX_COLUMNS];
 
+    UNROLL for (int c = 0; c < C; c++)
+        own[c] = C < 4 ? zero_v() : sum[c];
     UNROLL for (int i = 0; i < MSW__GROUP; i++, code += MSW__LANES) {
         const vector w = loadu_v(floats(code));
         UNROLL for (int c = 0; c < C; c++)
-            sum[c] = fma_v(w, spread_pair(x + c * MSW__UNIT, i), sum[c]);
+            own[c] = fma_v(w, spread_pair(x + c * MSW__UNIT, i), own[c]);
     }
+    UNROLL for (int c = 0; c < C; c++)
+        sum[c] = C < 4 ? add_v(sum[c], own[c]) : own[c];
     return code;
 }
 

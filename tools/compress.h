@@ -3,16 +3,20 @@
 #ifndef MSW_TOOLS_COMPRESS_H
 #define MSW_TOOLS_COMPRESS_H
 
+#include "budget.h"
 #include "model.h"
 #include "options.h"
+#include "progress.h"
 
 struct compress_options {
     const char *input, *output;
     uint32_t block_rows, block_columns;
     double prune, unify;
     struct rules layers, except, kinds, groups;
+    uint64_t bytes;   /* of the file; 0: the shares above */
+    double ratio;     /* of the input's tensors to the file; 0: the same */
     uint32_t threads;
-    bool f16, force, quiet;
+    bool shares, f16, force, quiet; /* shares: of them, one was given */
 };
 
 int compress_options_read(struct compress_options *o, int argc, char **argv,
@@ -23,7 +27,7 @@ void compress_options_free(struct compress_options *o);
 bool compress_selects(msw_plan_options *plan, struct compress_options *o,
                       const struct item *item);
 
-/* For the report. */
+/* What became of it, for the report. */
 struct outcome {
     bool unified, kept;
     double error;      /* ||stored - given|| / ||given|| */
@@ -31,6 +35,29 @@ struct outcome {
     msw_unified_info info;
 };
 
+struct job {
+    struct compress_options options;
+    struct problem *p;
+    msw_context *ctx;
+    struct model model;
+    uint64_t input_bytes; /* of its tensors */
+    struct budget budget; /* a layer for each selected tensor; empty without a target */
+    size_t layer;         /* the next of them */
+    msw_writer *writer;
+    struct outcome *outcomes;
+    struct progress progress;
+};
+
+int compress_problem(struct job *j, msw_status status, const struct item *item);
+int compress_plan(msw_plan **out, struct job *j, const struct item *item,
+                  const msw_plan_options *how);
+/* msw_dtype of its values in the file. */
+uint32_t compress_dtype(const struct job *j, const struct item *item);
+int compress_item(struct job *j, size_t index);
+/* Classes for the target and all that is encoded with them, in job.writer. */
+int compress_to_target(struct job *j);
+/* Everything into a new writer. */
+int compress_all(struct job *j);
 void compress_report(const struct model *m, const struct outcome *outcomes,
                      uint64_t written);
 

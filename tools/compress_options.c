@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_BYTES (UINT64_MAX / 16)
+#define MOST_RATIO 1e6
+
 static const char help[] =
     "usage: msw compress [options] FILE -o OUT.msw\n"
     "FILE: safetensors, npy, npz or .msw\n"
@@ -14,6 +17,9 @@ static const char help[] =
     "  -b, --block RxC        sides of the blocks, rows x columns (8x8)\n"
     "      --prune SHARE      of the blocks that become zero (0.5)\n"
     "      --unify SHARE      of the blocks that get one magnitude (0.4)\n"
+    "      --bytes N          instead of shares: a file of at most N bytes, the blocks\n"
+    "                         of all layers chosen such that weights change least\n"
+    "      --ratio R          the same, with 1/R of the input's bytes\n"
     "      --layers GLOB      only weights with such names; may be repeated\n"
     "      --except GLOB      no weights with such names; may be repeated\n"
     "      --kind GLOB=KIND   what the dimensions mean: oi, io, oihw, ohwi\n"
@@ -28,6 +34,8 @@ static const struct option options[] = {
     {"block", required_argument, NULL, 'b'},
     {"prune", required_argument, NULL, OPTION_PRUNE},
     {"unify", required_argument, NULL, OPTION_UNIFY},
+    {"bytes", required_argument, NULL, OPTION_BYTES},
+    {"ratio", required_argument, NULL, OPTION_RATIO},
     {"layers", required_argument, NULL, OPTION_LAYERS},
     {"except", required_argument, NULL, OPTION_EXCEPT},
     {"kind", required_argument, NULL, OPTION_KIND},
@@ -49,9 +57,15 @@ static int read_option(struct compress_options *o, int option, struct problem *p
     case 'b':
         return option_block(&o->block_rows, &o->block_columns, optarg, p);
     case OPTION_PRUNE:
+        o->shares = true;
         return option_number(&o->prune, optarg, 0, 1, "--prune", p);
     case OPTION_UNIFY:
+        o->shares = true;
         return option_number(&o->unify, optarg, 0, 1, "--unify", p);
+    case OPTION_BYTES:
+        return option_count(&o->bytes, optarg, 1, MOST_BYTES, "--bytes", p);
+    case OPTION_RATIO:
+        return option_number(&o->ratio, optarg, 1, MOST_RATIO, "--ratio", p);
     case OPTION_LAYERS:
         return rules_add(&o->layers, "--layers", optarg, p);
     case OPTION_EXCEPT:
@@ -102,6 +116,8 @@ int compress_options_read(struct compress_options *o, int argc, char **argv,
         return problem_set(p, CODE_USAGE, "compress: one input file is needed");
     if (!o->output)
         return problem_set(p, CODE_USAGE, "compress: -o OUT.msw is missing");
+    if (o->shares + (o->bytes > 0) + (o->ratio > 0) > 1)
+        return problem_set(p, CODE_USAGE, "shares, --bytes and --ratio exclude each other");
     if (o->prune + o->unify > 1)
         return problem_set(p, CODE_USAGE, "the shares of --prune and --unify exceed 1");
     o->input = argv[optind];

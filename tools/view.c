@@ -31,15 +31,15 @@ static size_t place(const msw_plan_info *plan, size_t row, size_t column)
     }
 }
 
-static void arrange(struct view *v, const float *values, const msw_plan_info *info)
+void view_arrange(float *matrix, const float *values, const msw_plan *plan,
+                  const msw_plan_info *info)
 {
-    const msw_plan *plan = msw_unified_plan(v->unified);
     const uint32_t *rows = msw_plan_row_permutation(plan);
     const uint32_t *columns = msw_plan_column_permutation(plan);
 
-    for (size_t r = 0; r < v->rows; r++)
-        for (size_t c = 0; c < v->columns; c++)
-            v->values[r * v->columns + c] =
+    for (size_t r = 0; r < info->rows; r++)
+        for (size_t c = 0; c < info->columns; c++)
+            matrix[r * info->columns + c] =
                 values[place(info, rows ? rows[r] : r, columns ? columns[c] : c)];
 }
 
@@ -57,7 +57,7 @@ static int read_unified(struct view *v, struct model *m, const struct item *item
         return problem_status(p, status, m->path, item->name, NULL);
     v->rows = info.rows;
     v->columns = info.columns;
-    arrange(v, values, &info);
+    view_arrange(v->values, values, msw_unified_plan(v->unified), &info);
     return p->code;
 }
 

@@ -70,6 +70,8 @@ static bool compress(struct compression *c, const struct settings *s,
     if (!(s->callbacks ? callbacks_retrain(c) : own_loop_retrain(c)))
         return false;
     printf("accuracy.retrained %.2f\n", trainer_accuracy(t, evaluation));
+    printf("epochs.admm %d\n", s->recipe.admm_epochs);
+    printf("epochs.retraining %d\n", s->recipe.retrain_epochs);
     return compression_print_layers(c);
 }
 

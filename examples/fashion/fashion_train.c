@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fashion-train: train the network and save its weights. No libmsw here. */
+/* fashion-train: train the network, or go on training, and save. No libmsw here. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -30,18 +30,20 @@ static void train(struct trainer *t, int epochs, float first_rate,
         progress_line("dense epoch %2d of %d: loss %.4f, %.1f s", epoch + 1, epochs,
                       loss / epoch_steps, seconds_now() - start);
     }
+    printf("epochs.dense %d\n", epochs);
     printf("accuracy.dense %.2f\n", trainer_accuracy(t, evaluation));
 }
 
 int main(int argc, char **argv)
 {
-    const char *folder = DATA_FOLDER, *path = NULL;
+    const char *folder = DATA_FOLDER, *load = NULL, *save = NULL;
     int seed = 1, epochs = 10, shift = 0;
     double rate = 0.02, decay = 5e-4;
     bool tune = false;
     const struct argument table[] = {
         {"--data", ARGUMENT_TEXT, &folder, "folder of the data set"},
-        {"--save", ARGUMENT_TEXT, &path, "file for the weights, raw 32-bit floats"},
+        {"--load", ARGUMENT_TEXT, &load, "weights to begin with, not random ones"},
+        {"--save", ARGUMENT_TEXT, &save, "file for the weights, raw 32-bit floats"},
         {"--seed", ARGUMENT_COUNT, &seed, "another seed, another run"},
         {"--epochs", ARGUMENT_COUNT, &epochs, "passes over the training images"},
         {"--rate", ARGUMENT_NUMBER, &rate, "first learning rate"},
@@ -63,14 +65,17 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     good = values_new(&weights) &&
            trainer_new(&trainer, &split.training, &weights, (uint64_t)seed);
-    if (good) {
-        trainer.weight_decay = (float)decay;
-        trainer.shift = shift;
-        network_initialise(&weights, (uint64_t)seed);
-        train(&trainer, epochs, (float)rate, &split.evaluation);
-        good = path == NULL || network_save(&weights, path);
-    } else {
+    if (!good)
         fputs("not enough memory\n", stderr);
+    trainer.weight_decay = (float)decay;
+    trainer.shift = shift;
+    if (good && load == NULL)
+        network_initialise(&weights, (uint64_t)seed);
+    else
+        good = good && network_load(&weights, load);
+    if (good) {
+        train(&trainer, epochs, (float)rate, &split.evaluation);
+        good = save == NULL || network_save(&weights, save);
     }
     trainer_free(&trainer);
     values_free(&weights);

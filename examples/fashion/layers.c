@@ -146,10 +146,12 @@ void pool_relu_backward(float *in_gradient, const float *out_gradient,
                         const uint8_t *winner, int channels, int side)
 {
     for (int y = 0; y < channels * side / 2; y++, in_gradient += 2 * side)
-        for (int x = 0; x < side / 2; x++, out_gradient++, winner++)
-            for (uint8_t i = 0; i < 4; i++)
-                in_gradient[(i >> 1) * side + 2 * x + (i & 1)] =
-                    *winner == i ? *out_gradient : 0.0f;
+        for (int x = 0; x < side; x += 2, out_gradient++, winner++) {
+            in_gradient[x] = *winner == 0 ? *out_gradient : 0.0f;
+            in_gradient[x + 1] = *winner == 1 ? *out_gradient : 0.0f;
+            in_gradient[x + side] = *winner == 2 ? *out_gradient : 0.0f;
+            in_gradient[x + side + 1] = *winner == 3 ? *out_gradient : 0.0f;
+        }
 }
 
 void dense_forward(float *out, const float *in, const float *weight, const float *bias,

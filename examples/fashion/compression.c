@@ -13,11 +13,11 @@
 const struct recipe default_recipe = {
     .layer = {
         {"conv1", CONV1_WEIGHT, 4, 5, 0.0, 0.0},
-        {"conv2", CONV2_WEIGHT, 5, 4, 0.5, 0.5},
-        {"fc1", FC1_WEIGHT, 4, 8, 0.6, 0.4},
-        {"fc2", FC2_WEIGHT, 2, 8, 0.0, 1.0},
+        {"conv2", CONV2_WEIGHT, 2, 4, 0.2, 0.8},
+        {"fc1", FC1_WEIGHT, 4, 8, 0.65, 0.35},
+        {"fc2", FC2_WEIGHT, 1, 4, 0.0, 0.0},
     },
-    .admm_epochs = 10,
+    .admm_epochs = 14,
     .retrain_epochs = 6,
     .updates = 100,
     .admm_rate = 0.02,
@@ -25,6 +25,7 @@ const struct recipe default_recipe = {
     .rho = 1e-2,
     .rho_end = 1.0,
     .ramp = 0.5,
+    .mantissa = F16_MANTISSA,
 };
 
 bool recipe_set_layer(struct recipe *recipe, const char *text)
@@ -225,8 +226,12 @@ static msw_status write_parameter(msw_writer *writer, const struct compression *
     msw_status status;
 
     msw_store_options_init(&options);
-    options.magnitudes = MSW_DTYPE_F16;
-    options.free_weights = MSW_DTYPE_F16;
+    options.encoding = MSW_ENCODING_TRANSPORT;
+    options.magnitudes = options.free_weights = MSW_DTYPE_F16;
+    if (c->recipe->mantissa < F16_MANTISSA) {
+        options.magnitudes = options.free_weights = MSW_DTYPE_LOG;
+        options.magnitude_bits = options.free_bits = (uint32_t)c->recipe->mantissa;
+    }
     if (msw_admm_plan(c->admm, (uint32_t)parameter) == NULL)
         return msw_writer_add_tensor(writer, name, c->weights[parameter], &options);
     status = msw_admm_unify(&unified, c->admm, (uint32_t)parameter);

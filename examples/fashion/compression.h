@@ -8,6 +8,7 @@
 #include "train.h"
 
 enum { LAYERS = 4 }; /* with weights: conv1, conv2, fc1, fc2 */
+enum { F16_MANTISSA = 10 };
 
 /* The blocks of one weight tensor, and the shares of them to prune and to unify. */
 struct layer_recipe {
@@ -24,6 +25,7 @@ struct recipe {
     double admm_rate, retrain_rate; /* first learning rates */
     double rho, rho_end;
     double ramp; /* share of the updates over which the shares rise */
+    int mantissa; /* bits of the file's numbers: F16_MANTISSA, or 7 at most */
 };
 
 extern const struct recipe default_recipe;
@@ -62,7 +64,7 @@ bool callbacks_retrain(struct compression *c);
 /* Both phases call this after each update with the mean loss since the last one. */
 void compression_report(const struct compression *c, int step, int steps, double loss);
 
-/* One file with all weights as half-precision floats, and what each layer became. */
+/* One file with all weights, and what each layer became. */
 bool compression_save(const struct compression *c, const char *path);
 bool compression_print_layers(const struct compression *c);
 

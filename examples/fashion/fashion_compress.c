@@ -41,6 +41,8 @@ static bool parse(struct settings *s, int argc, char **argv)
         {"--rho", ARGUMENT_NUMBER, &r->rho, "weight of the penalty at first"},
         {"--rho-end", ARGUMENT_NUMBER, &r->rho_end, "and at last"},
         {"--ramp", ARGUMENT_NUMBER, &r->ramp, "part of ADMM in which the shares rise"},
+        {"--mantissa", ARGUMENT_COUNT, &r->mantissa,
+         "bits of the mantissas in the file: 0 to 7, or 10 for half-precision floats"},
         {"--decay", ARGUMENT_NUMBER, &s->decay, "weight decay"},
         {"--shift", ARGUMENT_COUNT, &s->shift,
          "pixels by which images are moved at most"},

@@ -29,7 +29,6 @@ unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 export OMP_WAIT_POLICY=passive # waiting threads leave a busy machine to others
 
 version=$(sed -n "s/.*version: '\([0-9.]*\)'.*/\1/p" meson.build | head -n 1)
-commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 machine=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 mkdir -p "$WORK"
 touch "$RESULTS"
@@ -81,8 +80,8 @@ add_result() {
     printf '"accuracy_dense": %s, "accuracy_projected": %s, "accuracy_retrained": %s, ' \
         "$dense_accuracy" "$(number accuracy.projected)" "$(number accuracy.retrained)"
     printf '"accuracy": %s, "us_per_image_dense": null, "us_per_image": null, ' "$accuracy"
-    printf '"machine": "%s", "isa": null, "threads": 1, "version": "%s-%s"}\n' \
-        "$machine" "$version" "$commit"
+    printf '"machine": "%s", "isa": null, "threads": 1, "version": "%s"}\n' \
+        "$machine" "$version"
 }
 
 # run_setting METHOD SETTING OPTIONS...: unless it has been done.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # hosts.sh [HOST...]: install libmsw into a prefix, build against it the programs whose
-# training code others wrote (fann; all when none is named) and run a
+# training code others wrote (fann, darknet; all when none is named) and run a
 # short training of each on a small made-up data set. Installs what is missing. The last
 # line is "N passed, N failed".
 set -u
@@ -30,6 +30,7 @@ check() {
 packages() {
     case $1 in
         fann) need_packages libfann-dev ;;
+        darknet) need_packages darknet ;;
         *) echo "unknown host: $1" >&2; false ;;
     esac
 }
@@ -96,13 +97,37 @@ test_fann() {
         "$work/data"
 }
 
+darknet_trains() {
+    "$dir/darknet-compress" "$cfg" "$dir/cnn" 2 10 2 "$work/data" >"$dir/figures" &&
+        "$dir/darknet-classify" "$cfg" "$dir/cnn" "$work/data" >>"$dir/figures" &&
+        figures_are_good "$dir/figures" 9000
+}
+
+test_darknet() {
+    cfg=$top/examples/darknet/lenet.cfg
+    mkdir -p "$dir"
+    check "darknet: builds" make -C examples/darknet "BUILD=$dir" || return
+    check "darknet: updates" make -C examples/darknet "BUILD=$dir" check
+    check "darknet: trains" darknet_trains || return
+    check "darknet: data missing" names "$dir/none/train" \
+        "$dir/darknet-compress" "$cfg" "$dir/x" 1 1 1 "$dir/none"
+    check "darknet: configuration missing" names none.cfg \
+        "$dir/darknet-compress" none.cfg "$dir/x" 1 1 1 "$work/data"
+    sed 's/^filters=24/batch_normalize=1\n&/' "$cfg" >"$dir/norm.cfg"
+    check "darknet: batch normalisation" names "batch normalisation" \
+        "$dir/darknet-compress" "$dir/norm.cfg" "$dir/x" 1 1 1 "$work/data"
+    head -c 1000 "$dir/cnn.msw" >"$dir/damaged.msw"
+    check "darknet: file damaged" names damaged.msw \
+        "$dir/darknet-classify" "$cfg" "$dir/damaged" "$work/data"
+}
+
 finish() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]
     exit
 }
 
-[ $# -gt 0 ] || set -- fann
+[ $# -gt 0 ] || set -- fann darknet
 rm -rf "$work"
 mkdir -p "$work"
 check "packages" need_packages gcc g++ make cmake meson ninja-build pkg-config \

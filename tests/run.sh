@@ -29,7 +29,8 @@ count_results() {
 }
 
 need_packages gcc g++ meson ninja-build pkg-config libcmocka-dev libopenblas-dev \
-    zlib1g-dev libjansson-dev libmd-dev libpng-dev libzip-dev python3-numpy || give_up "Packages are missing."
+    zlib1g-dev libjansson-dev libmd-dev libpng-dev libzip-dev mandoc \
+    python3-numpy || give_up "Packages are missing."
 
 # shellcheck disable=SC2046 # words on purpose
 setup_args=$(for arg; do case $arg in -D*) printf '%s ' "$arg" ;; esac; done)

@@ -51,18 +51,24 @@ class Budget(ToolCase):
             self.assertLessEqual(os.path.getsize('x.msw'), total / ratio)
 
     def test_least_change(self):
+        # blocks of very different sizes: all three classes are worth something
+        self.layers['c'] = self.normal(64, 64) * np.exp(
+            2 * np.repeat(np.repeat(self.normal(16, 16), 4, 0), 4, 1))
+        np.savez('a.npz', **self.layers)
         for size in 2500, 4000, 8000:
             z = self.compress('--bytes', size)
             # prices of a bit for which each block's class is the best one
-            least, most = [], []
+            least, most, classes = [], [], set()
             for name, w in self.layers.items():
                 for options, chosen in choices(w, z[name]):
                     bits, cost = options[chosen]
+                    classes.add(chosen)
                     least.append(max([(cost - d) / (b - bits) for b, d in options
                                       if b > bits], default=0))
                     most.append(min([(d - cost) / (bits - b) for b, d in options
                                      if b < bits], default=np.inf))
             # one price for all but the block that filled the last gap
+            self.assertEqual(classes, {0, 1, 2})
             least, most = np.sort(least), np.sort(most)
             self.assertLessEqual(least[-1], most[1] * (1 + 1e-5))
 

@@ -7,17 +7,17 @@
 enum { ROWS = 1, COLUMNS = 2, F32 = MSW_DTYPE_F32, F16 = MSW_DTYPE_F16 };
 
 const sample_layer sample_layers[] = {
-    {"fc", {5, 9}, 2, MSW_WEIGHTS_OI, 0, 2, 4, 1, 0, 0.3, 0.4, F16, F16, 1},
+    {"fc", {5, 9}, 2, MSW_WEIGHTS_OI, 0, 2, 4, 1, 0, 0.3, 0.4, F16, F16, 1, NULL},
     {"conv", {6, 2, 3, 2}, 4, MSW_WEIGHTS_OIHW, MSW_REDUCTION_CHANNELS, 2, 4, 2,
-     ROWS | COLUMNS, 0.25, 0.5, F32, F16, 77778},
-    {"conv.bias", {6}, 1, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F32, F32, 155555},
+     ROWS | COLUMNS, 0.25, 0.5, F32, F16, 77778, NULL},
+    {"conv.bias", {6}, 1, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F32, F32, 155555, NULL},
     {"ohwi", {4, 3, 3, 5}, 4, MSW_WEIGHTS_OHWI, MSW_REDUCTION_KERNEL, 3, 7, 1, COLUMNS, 0.5,
-     0.5, F16, F32, 233332},
-    {"io", {9, 4}, 2, MSW_WEIGHTS_IO, 0, 8, 8, 1, ROWS, 0, 0, F32, F32, 311109},
+     0.5, F16, F32, 233332, NULL},
+    {"io", {9, 4}, 2, MSW_WEIGHTS_IO, 0, 8, 8, 1, ROWS, 0, 0, F32, F32, 311109, NULL},
     {"all unified \xc3\xa9", {4, 6}, 2, MSW_WEIGHTS_OI, 0, 1, 5, 1, 0, 0, 1, F32, F32,
-     388886},
-    {"all pruned", {3, 300}, 2, MSW_WEIGHTS_OI, 0, 2, 64, 3, COLUMNS, 1, 0, F16, F16, 466663},
-    {"batch norm", {2, 3, 4, 2}, 4, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F16, F16, 544440},
+     388886, NULL},
+    {"all pruned", {3, 300}, 2, MSW_WEIGHTS_OI, 0, 2, 64, 3, COLUMNS, 1, 0, F16, F16, 466663, NULL},
+    {"batch norm", {2, 3, 4, 2}, 4, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F16, F16, 544440, NULL},
 };
 const size_t sample_layer_count = sizeof sample_layers / sizeof *sample_layers;
 
@@ -115,7 +115,7 @@ msw_status sample_add(msw_writer *w, msw_context *ctx, const sample_layer *layer
     msw_store_options_init(&o);
     o.magnitudes = layer->magnitudes;
     o.free_weights = layer->free_weights;
-    return add(w, ctx, layer, &o);
+    return add(w, ctx, layer, layer->store ? layer->store : &o);
 }
 
 /* Steps and bits that suit values between -1 and 1. */

@@ -15,6 +15,7 @@ typedef struct sample_layer {
     double prune, unify;
     uint32_t magnitudes, free_weights;
     uint32_t seed;       /* of the values */
+    const msw_store_options *store; /* instead of the two above; NULL: plain */
 } sample_layer;
 
 #define SAMPLE_PLAIN UINT32_MAX /* as weights: a plain tensor */

@@ -25,7 +25,29 @@ static uint32_t next(recipe *r, uint32_t limit)
     return r->at < r->end ? *r->at++ % limit : 0;
 }
 
-static sample_layer next_layer(recipe *r, char *name)
+/* In the transport form, any floats; false: plain after all. */
+static int next_store(recipe *r, msw_store_options *o)
+{
+    static const double steps[] = {0.5, 0.01, 1e-3, 3e-5};
+
+    msw_store_options_init(o);
+    if (next(r, 3) == 0)
+        return 0;
+    o->encoding = MSW_ENCODING_TRANSPORT;
+    o->magnitudes = next(r, 4);
+    o->free_weights = next(r, 4);
+    if (o->magnitudes == MSW_DTYPE_LOG)
+        o->magnitude_bits = next(r, 8);
+    if (o->magnitudes == MSW_DTYPE_UNIFORM)
+        o->magnitude_bits = 2 + next(r, 14);
+    if (o->free_weights == MSW_DTYPE_LOG)
+        o->free_bits = next(r, 8);
+    if (o->free_weights == MSW_DTYPE_UNIFORM)
+        o->free_step = steps[next(r, 4)] * 1.0001;
+    return 1;
+}
+
+static sample_layer next_layer(recipe *r, char *name, msw_store_options *store)
 {
     sample_layer l;
 
@@ -48,6 +70,15 @@ static sample_layer next_layer(recipe *r, char *name)
         l.magnitudes = next(r, 2);
     }
     l.free_weights = next(r, 2);
+    if (next_store(r, store)) {
+        l.store = store;
+        l.magnitudes = store->magnitudes;
+        l.free_weights = store->free_weights;
+        if (l.weights == SAMPLE_PLAIN) {
+            store->magnitudes = store->magnitude_bits = 0;
+            store->magnitude_step = 0;
+        }
+    }
     l.seed = next(r, 256);
     for (uint32_t i = 0; i < l.rank; i++)
         l.shape[i] = 1 + next(r, l.rank == 4 ? 4 : 15);
@@ -114,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     recipe from = {data, data + size};
     sample_layer layers[MOST_LAYERS];
+    msw_store_options stores[MOST_LAYERS];
     char names[MOST_LAYERS][8];
     const uint32_t count = next(&from, MOST_LAYERS + 1);
     size_t bytes, again_bytes;
@@ -126,7 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(msw_writer_new(&w, ctx) == MSW_OK);
     for (uint32_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "%u", (unsigned)i);
-        layers[i] = next_layer(&from, names[i]);
+        layers[i] = next_layer(&from, names[i], &stores[i]);
         require(sample_add(w, ctx, &layers[i]) == MSW_OK);
     }
     if (from.at < from.end)

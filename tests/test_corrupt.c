@@ -173,6 +173,36 @@ static void test_abuse_of_fields(void **state)
     }
 }
 
+/* Without the payloads' checksums: other weights or an error, and nothing worse. */
+static void test_trusted_bits(void **state)
+{
+    const size_t payloads =
+        (size_t)(container_find(damage.file, damage.size, MSW__SECTION_PERMUTATION).data -
+                 damage.file);
+    size_t loaded = 0, refused = 0;
+    msw_reader_options o;
+
+    (void)state;
+    msw_reader_options_init(&o);
+    o.trusted = 1;
+    for (size_t bit = payloads * 8; bit < damage.size * 8; bit++) {
+        msw_status status;
+        msw_reader *r;
+
+        damage.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        status = msw_reader_open_buffer(&r, damage.ctx, damage.bytes, damage.size, &o);
+        if (!status) {
+            status = sample_load_all(r);
+            msw_reader_free(r);
+        }
+        assert_true(status == MSW_OK || status == MSW_E_FORMAT);
+        loaded += status == MSW_OK;
+        refused += status != MSW_OK;
+        damage.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    assert_true(loaded > 0 && refused > 0); /* signs, say, and padding */
+}
+
 /* Memory that all but suffices: a status, and nothing kept. */
 static void test_limit(void **state)
 {
@@ -244,6 +274,8 @@ int main(void)
         DAMAGE_TRANSPORT_TEST(test_abuse_of_contents),
         DAMAGE_TEST(test_abuse_of_fields),
         DAMAGE_TRANSPORT_TEST(test_abuse_of_fields),
+        DAMAGE_TEST(test_trusted_bits),
+        DAMAGE_TRANSPORT_TEST(test_trusted_bits),
         DAMAGE_TEST(test_limit),
         DAMAGE_TRANSPORT_TEST(test_limit),
         DAMAGE_TEST(test_limit_passes),

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "container.h"
 #include "file_fixture.h"
+#include "file_format.h"
 #include "internal.h"
 
 #include <stdio.h>
@@ -255,6 +256,97 @@ static void test_release(void **state)
     free(data);
 }
 
+/* Storage that counts what is read of it. */
+typedef struct counted {
+    const uint8_t *data;
+    size_t size;
+    uint64_t read;
+} counted;
+
+static int64_t counted_read(uint64_t offset, void *data, size_t size, void *user)
+{
+    counted *c = user;
+
+    memcpy(data, c->data + (size_t)offset, size);
+    c->read += size;
+    return (int64_t)size;
+}
+
+static uint64_t counted_length(void *user)
+{
+    return ((const counted *)user)->size;
+}
+
+/* Opening reads what the number of tensors asks for, and the first use of one, when the
+ * host vouches for the file, no more than its payload. */
+static void test_reads_no_more(void **state)
+{
+    enum { COUNT = 50, VALUES = 5000, OVERHEAD = 64 + 2 * 40 + 2 * 64 };
+    static const size_t shape[1] = {VALUES};
+    msw_writer *w = file_new_writer();
+    msw_reader_options o;
+    counted source = {NULL, 0, 0};
+    msw_tensor *t;
+    msw_reader *r;
+    msw_io io;
+    char name[8];
+
+    (void)state;
+    assert_int_equal(msw_tensor_new(&t, file_ctx, shape, 1), MSW_OK);
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(name, sizeof name, "%02u", i);
+        assert_int_equal(msw_writer_add_tensor(w, name, t, NULL), MSW_OK);
+    }
+    msw_tensor_free(t);
+    source.data = file_written(w, &source.size);
+    msw_io_init(&io);
+    io.user = &source;
+    io.read_at = counted_read;
+    io.length = counted_length;
+    msw_reader_options_init(&o);
+    for (o.trusted = 0; o.trusted < 2; o.trusted++) {
+        source.read = 0;
+        assert_int_equal(msw_reader_open_io(&r, file_ctx, &io, &o), MSW_OK);
+        assert_true(source.read < OVERHEAD + 2 * (4 + COUNT * (8 + 8 + 2 + 1)));
+        source.read = 0;
+        assert_int_equal(msw_reader_tensor(&t, r, "17"), MSW_OK);
+        msw_tensor_free(t);
+        if (o.trusted)
+            assert_int_equal(source.read, 4 * VALUES);
+        source.read = 0; /* the section is known by now */
+        assert_int_equal(msw_reader_tensor(&t, r, "18"), MSW_OK);
+        msw_tensor_free(t);
+        assert_int_equal(source.read, 4 * VALUES);
+        msw_reader_free(r);
+    }
+    msw_writer_free(w);
+    free((void *)(uintptr_t)source.data);
+}
+
+static void test_trusted(void **state)
+{
+    size_t size;
+    uint8_t *data = sample_file(&size, file_ctx);
+    msw_reader_options o;
+    msw_reader *r;
+    msw_tensor *t;
+
+    (void)state;
+    container_find(data, size, MSW__SECTION_TENSOR).data[0] ^= 1;
+    msw_reader_options_init(&o);
+    assert_int_equal(msw_reader_open_buffer(&r, file_ctx, data, size, &o), MSW_OK);
+    assert_int_equal(msw_reader_tensor(&t, r, "conv.bias"), MSW_E_CORRUPT);
+    msw_reader_free(r);
+    o.trusted = 1;
+    assert_int_equal(msw_reader_open_buffer(&r, file_ctx, data, size, &o), MSW_OK);
+    assert_int_equal(msw_reader_tensor(&t, r, "conv.bias"), MSW_OK);
+    msw_tensor_free(t);
+    msw_reader_free(r);
+    o.reserved = 1;
+    assert_int_equal(msw_reader_open_buffer(&r, file_ctx, data, size, &o), MSW_E_VERSION);
+    free(data);
+}
+
 static void test_save_and_open(void **state)
 {
     char directory[] = "/tmp/msw-test-XXXXXX", path[64], missing[64];
@@ -422,6 +514,8 @@ int main(void)
         FILE_TEST(test_f32_keeps_every_bit),
         FILE_TEST(test_kinds),
         FILE_TEST(test_release),
+        FILE_TEST(test_trusted),
+        FILE_TEST(test_reads_no_more),
         FILE_TEST(test_save_and_open),
         FILE_TEST(test_example),
         FILE_TEST(test_golden),

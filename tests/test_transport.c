@@ -350,6 +350,19 @@ static void test_refuses(void **state)
     msw_writer_free(w);
 }
 
+static void test_reserved(void **state)
+{
+    static const size_t shape[2] = {1, 2};
+    msw_store_options o = transport_of(MSW_DTYPE_F32);
+    msw_writer *w = file_new_writer();
+    float values[2] = {1, 2};
+
+    (void)state;
+    o.reserved = 1;
+    assert_int_equal(add_values(w, "t", values, shape, NULL, &o), MSW_E_VERSION);
+    msw_writer_free(w);
+}
+
 static void test_refuses_values(void **state)
 {
     static const size_t shape[2] = {1, 3};
@@ -501,7 +514,7 @@ int main(void)
         FILE_TEST(test_golden),     FILE_TEST(test_strided),
         FILE_TEST(test_f32_keeps_every_bit), FILE_TEST(test_extremes),
         FILE_TEST(test_loss),       FILE_TEST(test_refuses),
-        FILE_TEST(test_refuses_values), FILE_TEST(test_size),
+        FILE_TEST(test_reserved), FILE_TEST(test_refuses_values), FILE_TEST(test_size),
         FILE_TEST(test_claims),
     };
 

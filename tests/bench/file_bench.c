@@ -303,6 +303,35 @@ static void save_steps(const char *directory, const char *order, const float *va
     free(bytes);
 }
 
+/* The block format itself in whole numbers: a byte per class, 16-bit magnitudes and free
+ * weights as they are or low bytes first, signs by bits. */
+static void save_parts(const char *directory, const msw_unified *u, double step)
+{
+    const size_t end = u->plan->block_row_count, blocks = u->plan->block_count;
+    const size_t magnitudes = u->magnitude_start[end],
+                 values = magnitudes + u->free_start[end];
+    const size_t signs = (u->sign_start[end] + 7) / 8, size = blocks + 2 * values + signs;
+    uint8_t *words = allocate(size), *planes = allocate(size);
+
+    memcpy(words, u->classes, blocks);
+    memcpy(planes, u->classes, blocks);
+    for (size_t i = 0; i < values; i++) {
+        const float value =
+            i < magnitudes ? u->magnitudes[i] : u->free_weights[i - magnitudes];
+        const long multiple = lrint((double)value / (double)(float)step);
+
+        words[blocks + 2 * i] = planes[blocks + i] = (uint8_t)multiple;
+        words[blocks + 2 * i + 1] = planes[blocks + values + i] =
+            (uint8_t)(multiple >> 8);
+    }
+    memcpy(words + blocks + 2 * values, u->signs, signs);
+    memcpy(planes + blocks + 2 * values, u->signs, signs);
+    save(directory, "parts int16", words, size);
+    save(directory, "parts int16 by bytes", planes, size);
+    free(words);
+    free(planes);
+}
+
 /* The weights of one block after another. */
 static void gather_blocks(float *out, const float *w, const family *f)
 {
@@ -335,6 +364,7 @@ static void save_layouts(const char *directory, const family *f)
     gather_blocks(blocks, t->data, f);
     save(directory, "f32 rows", t->data, count * sizeof(float));
     save(directory, "f32 blocks", blocks, count * sizeof(float));
+    save_parts(directory, u, f->step);
     save_steps(directory, "rows", t->data, count, f->step);
     save_steps(directory, "blocks", blocks, count, f->step);
     msw_tensor_free(t);

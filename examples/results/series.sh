@@ -118,18 +118,24 @@ run_seed() {
     done <"$SETTINGS"
 }
 
+# replace KEY VALUE: in $line.
+replace() {
+    line=$(echo "$line" | sed "s|\(\"$1\": \)[^,}]*|\1$2|")
+}
+
 # Replaces the nulls, or the times of another pass, in one line of results.
 add_times() {
     name=$(echo "$line" | sed 's/.*"method": "\([^"]*\)", "setting": "\([^"]*\)", "seed": \([0-9]*\),.*/\1-\2-\3/')
-    [ -f "$WORK/$name.msw" ] || { echo "$line"; return; }
-    echo "timing $name" >&2
-    "$programs/fashion-evaluate" --file "$WORK/$name.msw" --dense "$WORK/$name.f32" \
-        >"$WORK/times"
-    echo "$line" | sed \
-        -e "s/\(\"us_per_image_dense\": \)[^,]*/\1$(figure us_per_image.dense.batch64 "$WORK/times")/" \
-        -e "s/\(\"us_per_image\": \)[^,]*/\1$(figure us_per_image.msw.batch64 "$WORK/times")/" \
-        -e "s/\(\"isa\": \)[^,]*/\1$(figure machine.isa "$WORK/times")/" \
-        -e "s/\(\"machine\": \)\"[^\"]*\"/\1\"$machine\"/"
+    if [ -f "$WORK/$name.msw" ]; then
+        echo "timing $name" >&2
+        "$programs/fashion-evaluate" --file "$WORK/$name.msw" --dense "$WORK/$name.f32" \
+            >"$WORK/times"
+        replace us_per_image_dense "$(figure us_per_image.dense.batch64 "$WORK/times")"
+        replace us_per_image "$(figure us_per_image.msw.batch64 "$WORK/times")"
+        replace isa "$(figure machine.isa "$WORK/times")"
+        replace machine "\"$machine\""
+    fi
+    echo "$line"
 }
 
 if [ "${1:-}" = --times ]; then

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Making and asking; conv_run.c runs. */
 #include "conv.h"
+#include "gemm.h"
 
 enum {
     OLDEST_OPTIONS = sizeof(msw_conv_options),
-    USUAL_PIXELS = 1024 /* many columns for a product */
+    USUAL_PIXELS = 1024, /* many columns for a product */
+    FEW_OUTPUTS = 4      /* of a group: not worth a product */
 };
 
 static size_t or_one(uint32_t value)
@@ -21,9 +23,11 @@ static msw_status take_options(msw_conv_options *o, const msw_conv_options *opti
         if (status)
             return status;
     }
-    if (o->image > MSW_IMAGE_NHWC || (o->bias && o->bias_count != plan->rows))
+    if (o->image > MSW_IMAGE_NHWC || o->activation > MSW_ACTIVATION_RELU6 ||
+        o->fallback > MSW_FALLBACK_BLAS || o->tune > 1 ||
+        (o->bias && o->bias_count != plan->rows))
         return MSW_E_INVAL;
-    return MSW_OK; /* the rest is checked by msw_gemm_new() */
+    return MSW_OK;
 }
 
 /* Fully connected weights are a 1x1 convolution. */
@@ -43,7 +47,7 @@ static void set_geometry(msw_conv *c, const msw_plan *p, const msw_conv_options 
     c->outputs = p->group_rows;
     c->elements = p->columns;
     c->image = o->image;
-    c->transpose = msw__transpose_c;
+    c->transpose = msw__transpose_choose(c->ctx->cpu);
 }
 
 /* Bytes of a kernel that count against max_bytes. */
@@ -74,6 +78,20 @@ static msw_status make_group(msw_conv *c, const msw_unified *u, size_t group,
     return status;
 }
 
+static size_t expected_columns(const msw_conv_options *o)
+{
+    return o->expected_pixels && o->expected_pixels < USUAL_PIXELS ? o->expected_pixels
+                                                                   : USUAL_PIXELS;
+}
+
+/* Rather than products for n columns, of which that of the first group is there. */
+static bool direct_is_faster(const msw_conv *c, const msw_unified *u, size_t n)
+{
+    const double product = msw__gemm_choice(c->gemms[0], n).predicted;
+
+    return (double)n * msw__direct_cost(u) < (double)c->groups * product;
+}
+
 static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
 {
     msw_gemm_options g;
@@ -83,8 +101,7 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
 
     c->gemms = memory;
     msw_gemm_options_init(&g);
-    g.expected_n = o->expected_pixels && o->expected_pixels < USUAL_PIXELS
-                       ? o->expected_pixels : USUAL_PIXELS;
+    g.expected_n = expected_columns(o);
     g.max_bytes = o->max_bytes;
     g.activation = o->activation;
     g.fallback = o->fallback;
@@ -93,12 +110,48 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
         g.bias = o->bias ? o->bias + i * c->outputs : NULL;
         g.bias_count = o->bias ? c->outputs : 0;
         status = make_group(c, u, i, &g);
+        if (!status && i == 0 && direct_is_faster(c, u, g.expected_n)) {
+            c->is_direct = true;
+            break;
+        }
         if (status || !o->max_bytes || i + 1 == c->groups)
             continue;
         status = bytes_of(&used, c->gemms[i]);
         if (!status && used >= g.max_bytes)
             status = MSW_E_LIMIT; /* the other groups need some, too */
         g.max_bytes -= used;
+    }
+    return status;
+}
+
+static msw_status make_direct(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
+{
+    msw_status status = msw__direct_init(&c->direct, c->ctx, u, o->bias, o->activation);
+
+    if (!status && o->max_bytes && msw__direct_bytes(&c->direct) > o->max_bytes)
+        status = MSW_E_LIMIT;
+    return status;
+}
+
+static void free_gemms(msw_conv *c)
+{
+    for (size_t i = 0; c->gemms && i < c->groups; i++)
+        msw_gemm_free(c->gemms[i]);
+    msw__free(c->ctx, c->gemms, c->groups, sizeof *c->gemms);
+    c->gemms = NULL;
+}
+
+static msw_status make_kernels(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
+{
+    msw_status status = MSW_OK;
+
+    c->is_direct = c->outputs <= FEW_OUTPUTS;
+    c->reason = c->is_direct ? "few outputs to a group" : "cost model";
+    if (!c->is_direct)
+        status = make_gemms(c, u, o);
+    if (!status && c->is_direct) {
+        free_gemms(c);
+        status = make_direct(c, u, o);
     }
     return status;
 }
@@ -125,7 +178,7 @@ msw_status msw_conv_new(msw_conv **out, msw_context *ctx, const msw_unified *u,
     atomic_init(&c->refs, 1);
     c->ctx = msw_context_ref(ctx);
     set_geometry(c, u->plan, &o);
-    status = make_gemms(c, u, &o);
+    status = make_kernels(c, u, &o);
     if (status)
         msw_conv_free(c);
     else
@@ -146,9 +199,8 @@ void msw_conv_free(msw_conv *conv)
     if (!conv || !msw__refs_drop(&conv->refs))
         return;
     ctx = conv->ctx;
-    for (size_t i = 0; conv->gemms && i < conv->groups; i++)
-        msw_gemm_free(conv->gemms[i]);
-    msw__free(ctx, conv->gemms, conv->groups, sizeof *conv->gemms);
+    free_gemms(conv);
+    msw__direct_free(&conv->direct, ctx);
     msw__free(ctx, conv, 1, sizeof *conv);
     msw_context_free(ctx);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "planes.h"
 #include "alloc.h"
+#include "sizes.h"
 
 #include <string.h>
 
@@ -17,11 +18,6 @@ static size_t common_divisor(size_t a, size_t b)
         b = rest;
     }
     return a;
-}
-
-static size_t min(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 static size_t period(const msw__axis *a)
@@ -41,7 +37,7 @@ static bool plain(const msw__axis *a)
 
 static size_t phases(const msw__axis *a)
 {
-    return min(a->kernel, period(a));
+    return msw__min(a->kernel, period(a));
 }
 
 bool msw__planes_init(msw__planes *p, const msw__window *w, const msw__images *x,
@@ -55,15 +51,18 @@ bool msw__planes_init(msw__planes *p, const msw__window *w, const msw__images *x
     p->width = x->out_width + shift(&w->w, w->w.kernel - 1);
     p->in_place = !x->nhwc && plain(&w->h) && plain(&w->w);
     if (p->in_place) {
-        p->width = x->width;
+        p->pitch = x->width;
         p->plane = 0;
         p->channel = x->ld;
         p->image = x->batch_stride;
         return true;
     }
-    return msw__size_mul(&p->plane, p->height, p->width) &&
-           msw__size_mul(&p->channel, p->phases_h * p->phases_w, p->plane) &&
-           msw__size_mul(&p->image, p->channel, x->channels) &&
+    if (!msw__size_mul(&p->plane, x->nhwc ? 1 : p->height, p->width) ||
+        !msw__size_mul(&p->channel, p->phases_h * p->phases_w, p->plane) ||
+        !msw__size_mul(&p->image, p->channel, x->channels))
+        return false;
+    p->pitch = x->nhwc ? p->image : p->width;
+    return (!x->nhwc || msw__size_mul(&p->image, p->pitch, p->height)) &&
            msw__size_mul(&total, p->image, images) && total <= SIZE_MAX / sizeof(float);
 }
 
@@ -82,7 +81,7 @@ void msw__planes_elements(size_t *place, const msw__planes *p, const msw__window
     for (size_t h = 0; h < w->h.kernel; h++)
         for (size_t v = 0; v < w->w.kernel; v++, place += position_step) {
             const size_t phase = h % period_h * p->phases_w + v % period_w;
-            size_t at = phase * p->plane + shift(&w->h, h) * p->width + shift(&w->w, v);
+            size_t at = phase * p->plane + shift(&w->h, h) * p->pitch + shift(&w->w, v);
 
             for (size_t i = 0; i < w->channels; i++, at += p->channel)
                 place[i * channel_step] = at;
@@ -92,7 +91,7 @@ void msw__planes_elements(size_t *place, const msw__planes *p, const msw__window
 const float *msw__planes_place(const msw__planes *p, const msw__images *x,
                                const msw__band *band)
 {
-    return x->data + band->image * x->batch_stride + band->row * p->width;
+    return x->data + band->image * x->batch_stride + band->row * p->pitch;
 }
 
 /* Filling */
@@ -101,11 +100,6 @@ typedef struct range {
     size_t first, end;
 } range;
 
-static size_t divide_up(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
-
 /* For which i in [0, count) padded position start + i * stride lies inside an axis of
  * `size` elements. */
 static range inside(const msw__axis *a, size_t start, size_t count, size_t size)
@@ -113,10 +107,10 @@ static range inside(const msw__axis *a, size_t start, size_t count, size_t size)
     range r;
 
     r.first = start >= a->before ? 0
-                                 : min(divide_up(a->before - start, a->stride), count);
+                                 : msw__min(msw__divide_up(a->before - start, a->stride), count);
     r.end = start >= a->before + size
                 ? 0
-                : min(divide_up(a->before + size - start, a->stride), count);
+                : msw__min(msw__divide_up(a->before + size - start, a->stride), count);
     if (r.end < r.first)
         r.end = r.first;
     return r;
@@ -138,17 +132,23 @@ static phase phase_of(const msw__planes *p, const msw__axis *a, size_t number, s
     return f;
 }
 
-static void zero(float *to, size_t count)
+/* Padding is short: a call for each would cost more than the writing. */
+static inline void zero(float *to, size_t count)
 {
-    if (count > 0) /* mostly not: spare the call */
+    enum { LONG = 16 };
+
+    if (count >= LONG)
         memset(to, 0, count * sizeof *to);
+    else
+        for (size_t j = 0; j < count; j++)
+            to[j] = 0;
 }
 
 /* Rows of an image are short: a call for each would cost more than the copying. Eight
  * floats at a time become a few moves; the last eight may overlap those before. */
 static inline void copy(float *to, const float *from, size_t count)
 {
-    enum { STEP = 8, LONG = 128 };
+    enum { STEP = 8, LONG = 64 };
 
     if (count >= LONG) {
         memcpy(to, from, count * sizeof *to);
@@ -239,7 +239,7 @@ static void fill_rows(float *to, const msw__planes *p, const msw__window *w,
             const bool there = source_row(&row, &w->h, x, band, h, i);
             const phase f = there ? phase_of(p, &w->w, v, x->width) : nothing;
 
-            fill_row(to + (h * p->phases_w + v) * p->plane + i * p->width, p, x, &f,
+            fill_row(to + (h * p->phases_w + v) * p->plane + i * p->pitch, p, x, &f,
                      w->w.stride, there ? image + row * x->width * x->ld : NULL, transpose);
         }
 }

@@ -3,8 +3,11 @@
  *
  * Padded, and for strides cut into phases, each channel becomes a few planes in which any
  * reduction element of neighbouring output pixels lies together: that of output (p, q) lies
- * p plane rows and q floats behind that of output (0, 0). So there is no im2col matrix,
- * whose rows are the same numbers over and over. */
+ * p rows and q floats behind that of output (0, 0). So there is no im2col matrix, whose
+ * rows are the same numbers over and over.
+ *
+ * From NCHW, planes lie one after the other. From NHWC, which is transposed row by row,
+ * the rows of all planes lie next to each other. */
 #ifndef MSW_LIB_PLANES_H
 #define MSW_LIB_PLANES_H
 
@@ -46,7 +49,7 @@ typedef struct msw__band {
 typedef struct msw__planes {
     size_t phases_h, phases_w; /* planes of a channel */
     size_t height, width;      /* of a plane */
-    size_t plane, channel, image; /* floats from one to the next */
+    size_t pitch, plane, channel, image; /* floats from one row, ... to the next */
     bool in_place;             /* x itself is as it should be */
 } msw__planes;
 

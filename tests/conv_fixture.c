@@ -95,29 +95,58 @@ static msw_plan *plan_of(msw_context *ctx, const layer *l, bool permuted)
     return plan;
 }
 
-/* Weights of random classes, as an object and dense. */
-void layer_make_weights(msw_context *ctx, layer *l, bool permuted)
+/* l->u from these classes; l->dense becomes what it holds. */
+static void unify(msw_context *ctx, layer *l, msw_plan *plan, const uint8_t *classes)
 {
-    msw_plan *plan = plan_of(ctx, l, permuted);
-    msw_tensor *t;
     msw_plan_info info;
-    uint8_t *classes;
+    msw_tensor *t;
 
     msw_plan_info_init(&info);
     assert_int_equal(msw_plan_get_info(&info, plan), MSW_OK);
-    classes = malloc(info.block_count);
-    l->dense = malloc(weight_count(l) * sizeof(float));
-    assert_non_null(classes);
-    assert_non_null(l->dense);
-    for (size_t b = 0; b < info.block_count; b++)
-        classes[b] = (uint8_t)pick(0, 2);
-    for (size_t i = 0; i < weight_count(l); i++)
-        l->dense[i] = value();
     assert_int_equal(msw_tensor_borrow(&t, ctx, l->dense, info.shape, NULL, info.rank),
                      MSW_OK);
     assert_int_equal(msw_unified_new(&l->u, plan, t, classes, info.block_count), MSW_OK);
     assert_int_equal(msw_unified_to_dense(t, l->u), MSW_OK);
     msw_tensor_free(t);
+}
+
+static size_t block_count(const msw_plan *plan)
+{
+    msw_plan_info info;
+
+    msw_plan_info_init(&info);
+    assert_int_equal(msw_plan_get_info(&info, plan), MSW_OK);
+    return info.block_count;
+}
+
+void layer_make_weights(msw_context *ctx, layer *l, bool permuted)
+{
+    msw_plan *plan = plan_of(ctx, l, permuted);
+    const size_t blocks = block_count(plan);
+    uint8_t *classes = malloc(blocks);
+
+    l->dense = malloc(weight_count(l) * sizeof(float));
+    assert_non_null(classes);
+    assert_non_null(l->dense);
+    for (size_t b = 0; b < blocks; b++)
+        classes[b] = (uint8_t)pick(0, 2);
+    for (size_t i = 0; i < weight_count(l); i++)
+        l->dense[i] = value();
+    unify(ctx, l, plan, classes);
+    msw_plan_free(plan);
+    free(classes);
+}
+
+void layer_prune(msw_context *ctx, layer *l)
+{
+    msw_plan *plan = plan_of(ctx, l, false);
+    const size_t blocks = block_count(plan);
+    uint8_t *classes = malloc(blocks);
+
+    assert_non_null(classes);
+    memset(classes, MSW_CLASS_PRUNED, blocks);
+    msw_unified_free(l->u);
+    unify(ctx, l, plan, classes);
     msw_plan_free(plan);
     free(classes);
 }

@@ -41,6 +41,7 @@ layer layer_small(msw_context *ctx, size_t groups);
  * dilation and padding where it is plain. */
 void layer_make_weights(msw_context *ctx, layer *l, bool permuted);
 void layer_make_options(layer *l, bool plain);
+void layer_prune(msw_context *ctx, layer *l); /* all of its weights */
 msw_conv *layer_conv(msw_context *ctx, const layer *l);
 void layer_free(layer *l);
 

@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CASES = 400 };
+enum { CASES = 200 };
 
-static void test_random_geometries(void **state)
+/* With the kernels of each instruction set that there is. */
+static void check_random_geometries(msw_context *ctx, int cases)
 {
-    for (int n = 0; n < CASES; n++) {
-        layer l = layer_random(*state);
-        msw_conv *conv = layer_conv(*state, &l);
+    for (int n = 0; n < cases; n++) {
+        layer l = layer_random(ctx);
+        msw_conv *conv = layer_conv(ctx, &l);
         const size_t smallest = 10; /* 4 with a dilation of 3 */
 
         check_run(&l, conv, pick(0, 3), pick(smallest, 14), pick(smallest, 14));
@@ -22,6 +23,23 @@ static void test_random_geometries(void **state)
             check_run(&l, conv, pick(30, 200), smallest, smallest);
         msw_conv_free(conv);
         layer_free(&l);
+    }
+}
+
+static void test_random_geometries(void **state)
+{
+    static const uint32_t masks[] = {MSW_CPU_C, MSW_CPU_AVX2, 0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
+        msw_context_options o;
+        msw_context *ctx;
+
+        msw_context_options_init(&o);
+        o.cpu_mask = masks[i];
+        assert_int_equal(msw_context_new(&ctx, &o), MSW_OK);
+        check_random_geometries(ctx, CASES);
+        msw_context_free(ctx);
     }
 }
 
@@ -63,44 +81,103 @@ static void test_padding_only(void **state)
 }
 
 /* The same bits whatever runs the tasks. */
-static void test_pools(void **state)
+static void check_pools(msw_context *ctx, layer *l, uint32_t image)
 {
     static const pool_mode modes[] = {POOL_IN_ORDER, POOL_REVERSED, POOL_THREADS};
-    layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 70, .channels = 20, .kernel_h = 3,
-               .kernel_w = 3, .groups = 1};
-    images x = images_new(3, 20, 21, 21, true, false);
-    images y = images_new(3, 70, 19, 19, true, false);
+    const bool nchw = image == MSW_IMAGE_NCHW;
+    images x = images_new(3, l->channels * l->groups, 21, 21, nchw, false);
+    images y = images_new(3, l->outputs, 21, 21, nchw, false);
     float *first = malloc(y.count * sizeof *first);
 
     assert_non_null(first);
     images_fill(&x);
-    layer_make_weights(*state, &l, false);
-    layer_make_options(&l, true);
-    l.options.image = MSW_IMAGE_NCHW;
-    l.options.fallback = MSW_FALLBACK_NEVER;
-    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-        pool p = {.mode = modes[i]};
+    layer_make_weights(ctx, l, false);
+    layer_make_options(l, true);
+    l->options.image = image;
+    l->options.fallback = MSW_FALLBACK_NEVER;
+    l->options.pad_top = l->options.pad_bottom = l->options.pad_left =
+        l->options.pad_right = 1;
+    for (size_t i = 0; i <= sizeof modes / sizeof *modes; i++) { /* the last: no pool */
+        pool p = {.mode = modes[i % 3]};
         const msw_conv_call c = images_call(&x, &y, true);
         msw_context_options o;
-        msw_context *ctx;
+        msw_context *own;
         msw_conv *conv;
 
         msw_context_options_init(&o);
-        o.parallel_for = pool_run;
-        o.parallel_user = &p;
-        assert_int_equal(msw_context_new(&ctx, &o), MSW_OK);
-        conv = layer_conv(ctx, &l);
+        if (i < sizeof modes / sizeof *modes) {
+            o.parallel_for = pool_run;
+            o.parallel_user = &p;
+        } else {
+            o.threads = 2;
+        }
+        assert_int_equal(msw_context_new(&own, &o), MSW_OK);
+        conv = layer_conv(own, l);
         assert_int_equal(msw_conv_run(conv, &c), MSW_OK);
         if (i == 0)
             memcpy(first, y.data, y.count * sizeof *first);
         assert_memory_equal(first, y.data, y.count * sizeof *first);
         msw_conv_free(conv);
-        msw_context_free(ctx);
+        msw_context_free(own);
     }
     free(first);
     images_free(&x);
     images_free(&y);
+    layer_free(l);
+}
+
+static void test_pools(void **state)
+{
+    for (uint32_t image = 0; image <= 1; image++) {
+        layer dense = {.weights = MSW_WEIGHTS_OIHW, .outputs = 70, .channels = 20,
+                       .kernel_h = 3, .kernel_w = 3, .groups = 1};
+        layer grouped = {.weights = MSW_WEIGHTS_OHWI, .outputs = 48, .channels = 16,
+                         .kernel_h = 3, .kernel_w = 3, .groups = 4};
+        layer depthwise = {.weights = MSW_WEIGHTS_OIHW, .outputs = 40, .channels = 1,
+                           .kernel_h = 3, .kernel_w = 3, .groups = 40};
+
+        check_pools(*state, &dense, image);
+        check_pools(*state, &grouped, image);
+        check_pools(*state, &depthwise, image);
+    }
+}
+
+/* Depthwise layers are computed directly, and say so. */
+static void test_depthwise_kernel(void **state)
+{
+    layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 8, .channels = 1, .kernel_h = 3,
+               .kernel_w = 3, .groups = 8};
+    msw_gemm_info info;
+    msw_conv *conv;
+
+    layer_make_weights(*state, &l, false);
+    layer_make_options(&l, true);
+    conv = layer_conv(*state, &l);
+    msw_gemm_info_init(&info);
+    assert_int_equal(msw_conv_get_info(&info, conv, 1, 9, 9), MSW_OK);
+    assert_int_equal(strncmp(info.kernel, "direct ", 7), 0);
+    assert_true(info.bytes_packed > 0 && info.bytes_dense == 0);
+    assert_int_equal(info.deterministic, 1);
+    msw_conv_free(conv);
     layer_free(&l);
+}
+
+/* Nothing left: bias and activation all the same. */
+static void test_all_pruned(void **state)
+{
+    for (uint32_t groups = 1; groups <= 4; groups += 3) {
+        layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 8, .channels = 2, .kernel_h = 3,
+                   .kernel_w = 3, .groups = groups};
+        msw_conv *conv;
+
+        layer_make_weights(*state, &l, false);
+        layer_prune(*state, &l);
+        layer_make_options(&l, true);
+        conv = layer_conv(*state, &l);
+        check_run(&l, conv, 2, 9, 9);
+        msw_conv_free(conv);
+        layer_free(&l);
+    }
 }
 
 int main(void)
@@ -110,6 +187,8 @@ int main(void)
         cmocka_unit_test(test_shared_tiles),
         cmocka_unit_test(test_padding_only),
         cmocka_unit_test(test_pools),
+        cmocka_unit_test(test_depthwise_kernel),
+        cmocka_unit_test(test_all_pruned),
     };
 
     return cmocka_run_group_tests(tests, conv_set_up, conv_tear_down);

@@ -105,7 +105,7 @@ static void check(const problem *p, const msw__planes *planes, const float *data
             for (size_t i = 0; i < b->images; i++)
                 for (size_t r = 0; r < b->rows; r++)
                     for (size_t c = 0; c < p->x.out_width; c++)
-                        assert_true(from[i * planes->image + r * planes->width + c] ==
+                        assert_true(from[i * planes->image + r * planes->pitch + c] ==
                                     expected(p, b->image + i, group, k, b->row + r, c));
         }
 }

@@ -2,6 +2,9 @@
 /* Making and asking; conv_run.c runs. */
 #include "conv.h"
 #include "gemm.h"
+#include "sizes.h"
+
+#include <string.h>
 
 enum {
     OLDEST_OPTIONS = sizeof(msw_conv_options),
@@ -14,6 +17,15 @@ static size_t or_one(uint32_t value)
     return value ? value : 1;
 }
 
+/* Less than the stride or the dilation, and none where nothing is transposed. */
+static bool is_output_pad(const msw_conv_options *o)
+{
+    if (!o->transposed)
+        return !o->output_pad_h && !o->output_pad_w;
+    return o->output_pad_h < msw__max(or_one(o->stride_h), or_one(o->dilation_h)) &&
+           o->output_pad_w < msw__max(or_one(o->stride_w), or_one(o->dilation_w));
+}
+
 static msw_status take_options(msw_conv_options *o, const msw_conv_options *options,
                                const msw_plan *plan)
 {
@@ -23,7 +35,9 @@ static msw_status take_options(msw_conv_options *o, const msw_conv_options *opti
         if (status)
             return status;
     }
-    if (o->image > MSW_IMAGE_NHWC || o->activation > MSW_ACTIVATION_RELU6 ||
+    if (o->reserved)
+        return MSW_E_VERSION;
+    if (o->transposed > 1 || !is_output_pad(o) || o->image > MSW_IMAGE_NHWC || o->activation > MSW_ACTIVATION_RELU6 ||
         o->fallback > MSW_FALLBACK_BLAS || o->tune > 1 ||
         (o->bias && o->bias_count != plan->rows))
         return MSW_E_INVAL;
@@ -47,18 +61,26 @@ static void set_geometry(msw_conv *c, const msw_plan *p, const msw_conv_options 
     c->outputs = p->group_rows;
     c->elements = p->columns;
     c->image = o->image;
+    c->transposed = o->transposed;
+    c->output_pad_h = o->output_pad_h;
+    c->output_pad_w = o->output_pad_w;
     c->transpose = msw__transpose_choose(c->ctx->cpu);
 }
 
-/* Bytes of a kernel that count against max_bytes. */
-static msw_status bytes_of(uint64_t *out, const msw_gemm *gemm)
+msw_status msw__conv_bytes(uint64_t *out, const msw_conv *c)
 {
-    msw_gemm_info info;
-    msw_status status;
+    msw_status status = MSW_OK;
 
-    msw_gemm_info_init(&info);
-    status = msw_gemm_get_info(&info, gemm, 1);
-    *out = info.bytes_packed + info.bytes_dense;
+    *out = c->is_direct ? msw__direct_bytes(&c->direct) : 0;
+    for (size_t i = 0; c->gemms && i < c->groups && !status; i++) {
+        msw_gemm_info info;
+
+        if (!c->gemms[i])
+            break;
+        msw_gemm_info_init(&info);
+        status = msw_gemm_get_info(&info, c->gemms[i], 1);
+        *out += info.bytes_packed + info.bytes_dense;
+    }
     return status;
 }
 
@@ -92,6 +114,29 @@ static bool direct_is_faster(const msw_conv *c, const msw_unified *u, size_t n)
     return (double)n * msw__direct_cost(u) < (double)c->groups * product;
 }
 
+/* After trying to make the first group's product. Which kernel is faster does not depend
+ * on the bound, and so if that failed for the bound, it is made to be compared, only. */
+static bool prefers_direct(msw_status *status, msw_conv *c, const msw_unified *u,
+                           const msw_gemm_options *options)
+{
+    msw_gemm_options o = *options;
+    bool direct;
+
+    if (*status == MSW_OK)
+        return direct_is_faster(c, u, o.expected_n);
+    if (*status != MSW_E_LIMIT || !o.max_bytes)
+        return false;
+    o.max_bytes = 0;
+    o.fallback = MSW_FALLBACK_NEVER;
+    o.tune = 0;
+    if (make_group(c, u, 0, &o))
+        return false;
+    direct = direct_is_faster(c, u, o.expected_n);
+    if (direct)
+        *status = MSW_OK;
+    return direct;
+}
+
 static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
 {
     msw_gemm_options g;
@@ -110,16 +155,16 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
         g.bias = o->bias ? o->bias + i * c->outputs : NULL;
         g.bias_count = o->bias ? c->outputs : 0;
         status = make_group(c, u, i, &g);
-        if (!status && i == 0 && direct_is_faster(c, u, g.expected_n)) {
+        if (i == 0 && prefers_direct(&status, c, u, &g)) {
             c->is_direct = true;
             break;
         }
         if (status || !o->max_bytes || i + 1 == c->groups)
             continue;
-        status = bytes_of(&used, c->gemms[i]);
-        if (!status && used >= g.max_bytes)
+        status = msw__conv_bytes(&used, c);
+        if (!status && used >= o->max_bytes)
             status = MSW_E_LIMIT; /* the other groups need some, too */
-        g.max_bytes -= used;
+        g.max_bytes = o->max_bytes - used;
     }
     return status;
 }
@@ -141,10 +186,31 @@ static void free_gemms(msw_conv *c)
     c->gemms = NULL;
 }
 
+static msw_status make_transposed(msw_conv *c, const msw_unified *u,
+                                  const msw_conv_options *o)
+{
+    const size_t outputs = c->groups * c->outputs;
+    void *memory;
+    msw_status status = MSW_OK;
+
+    msw__activation_range(&c->low, &c->high, o->activation);
+    if (o->bias) {
+        status = msw__alloc(&memory, c->ctx, outputs, sizeof *c->bias);
+        c->bias = memory;
+    }
+    if (status)
+        return status;
+    if (o->bias)
+        memcpy(c->bias, o->bias, outputs * sizeof *c->bias);
+    return msw__conv_make_phases(c, u, o);
+}
+
 static msw_status make_kernels(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
 {
     msw_status status = MSW_OK;
 
+    if (c->transposed)
+        return make_transposed(c, u, o);
     c->is_direct = c->outputs <= FEW_OUTPUTS;
     c->reason = c->is_direct ? "few outputs to a group" : "cost model";
     if (!c->is_direct)
@@ -201,6 +267,10 @@ void msw_conv_free(msw_conv *conv)
     ctx = conv->ctx;
     free_gemms(conv);
     msw__direct_free(&conv->direct, ctx);
+    for (size_t i = 0; conv->phases && i < conv->phase_count; i++)
+        msw_conv_free(conv->phases[i].conv);
+    msw__free(ctx, conv->phases, conv->phase_count, sizeof *conv->phases);
+    msw__free(ctx, conv->bias, conv->groups * conv->outputs, sizeof *conv->bias);
     msw__free(ctx, conv, 1, sizeof *conv);
     msw_context_free(ctx);
 }
@@ -218,17 +288,26 @@ static msw_status output_size(size_t *out, const msw__axis *a, size_t size)
     return MSW_OK;
 }
 
+static msw_status axis_size(size_t *out, const msw_conv *c, const msw__axis *a, size_t size,
+                            size_t output_pad)
+{
+    if (!c->transposed)
+        return output_size(out, a, size);
+    return msw__conv_transposed_size(out, a, size, output_pad) ? MSW_OK : MSW_E_RANGE;
+}
+
 msw_status msw_conv_get_output(size_t *out_height, size_t *out_width, const msw_conv *conv,
                                size_t height, size_t width)
 {
+    const msw_conv *c = conv;
     size_t h, w;
     msw_status status;
 
     if (!out_height || !out_width || !conv)
         return MSW_E_INVAL;
-    status = output_size(&h, &conv->window.h, height);
+    status = axis_size(&h, c, &c->window.h, height, c->output_pad_h);
     if (!status)
-        status = output_size(&w, &conv->window.w, width);
+        status = axis_size(&w, c, &c->window.w, width, c->output_pad_w);
     if (status)
         return status;
     *out_height = h;

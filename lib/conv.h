@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The convolution handle, between conv.c (making), conv_plan.c (cutting a call into bands)
- * and conv_run.c. */
+/* The convolution handle, between conv.c (making), conv_transposed.c, conv_plan.c (cutting
+ * a call into bands) and conv_run.c. */
 #ifndef MSW_LIB_CONV_H
 #define MSW_LIB_CONV_H
 
 #include "direct.h"
 #include "internal.h"
 #include "planes.h"
+
+/* Where a call's x and y are cut for a part of a transposed convolution. */
+typedef struct msw__conv_view {
+    size_t crop_h, crop_w;     /* rows and columns of x that are passed over, */
+    size_t row, column;        /* of y: the first, */
+    size_t step_h, step_w;     /* and from each to the next */
+} msw__conv_view;
+
+/* Output rows and columns of a transposed convolution that the same kernel positions
+ * reach: they are an ordinary convolution. */
+typedef struct msw__conv_phase {
+    msw_conv *conv;
+    msw__conv_view view;
+} msw__conv_phase;
 
 struct msw_conv {
     msw__refs refs;
@@ -21,6 +35,13 @@ struct msw_conv {
     uint32_t image;            /* msw_image */
     msw__window window;
     msw__transpose *transpose;
+
+    bool transposed;           /* kernels are in the phases */
+    size_t output_pad_h, output_pad_w;
+    float *bias;               /* of a transposed one; or NULL */
+    float low, high;
+    msw__conv_phase *phases;
+    size_t phase_count;
 };
 
 /* A call, checked, with its strides filled in. */
@@ -28,7 +49,9 @@ typedef struct msw__conv_job {
     const msw_conv *conv;
     msw_conv_call call;
     msw__images x;
-    size_t pixels;           /* of an image of y */
+    size_t pixels;           /* of an image of y, as far as it is computed */
+    /* Where these are in y: output (p, q) is pixel first + p row + q column. */
+    size_t first, row, column;
 } msw__conv_job;
 
 /* How it is cut into bands: some output rows of an image, or some images. */
@@ -51,10 +74,26 @@ typedef struct msw__conv_layout {
 /* Sizes and strides; x and y are not looked at. */
 msw_status msw__conv_open(msw__conv_job *job, const msw_conv *c,
                           const msw_conv_call *call) MSW_NODISCARD;
+/* The part of an open job that is a phase; false when there is none. */
+bool msw__conv_open_phase(msw__conv_job *job, const msw__conv_job *whole,
+                          const msw__conv_phase *phase);
 msw_status msw__conv_plan(msw__conv_cut *cut, msw__conv_layout *layout,
                           const msw__conv_job *job) MSW_NODISCARD;
+/* The workspace of an open job. */
+msw_status msw__conv_space(size_t *out, const msw__conv_job *job) MSW_NODISCARD;
+/* What counts against max_bytes. */
+msw_status msw__conv_bytes(uint64_t *out, const msw_conv *c) MSW_NODISCARD;
 /* A 1x1 convolution that reads x as it is. */
 bool msw__conv_is_matrix(const msw_conv *c, const msw__conv_cut *cut);
+
+/* conv_transposed.c. The phases of a handle whose geometry is set; and y where no kernel
+ * position reaches. */
+msw_status msw__conv_make_phases(msw_conv *c, const msw_unified *u,
+                                 const msw_conv_options *o) MSW_NODISCARD;
+void msw__conv_fill_gaps(const msw__conv_job *job);
+/* Height or width of y; false when there is none. */
+bool msw__conv_transposed_size(size_t *out, const msw__axis *a, size_t size,
+                               size_t output_pad);
 
 /* Weights of one group of a grouped layer, as weights of their own; group.c. */
 msw_status msw__unified_group(msw_unified **out, const msw_unified *u,

@@ -60,17 +60,20 @@ msw_status msw__conv_open(msw__conv_job *j, const msw_conv *c, const msw_conv_ca
                                  c->groups * c->outputs, j->pixels);
     j->x.data = a->x;
     j->x.height = a->height;
-    j->x.width = a->width;
+    j->x.width = j->x.pitch = a->width;
     j->x.ld = a->ldx;
     j->x.batch_stride = a->batch_stride_x;
     j->x.nhwc = c->image == MSW_IMAGE_NHWC;
+    j->first = 0;
+    j->row = j->x.out_width;
+    j->column = 1;
     return status;
 }
 
 bool msw__conv_is_matrix(const msw_conv *c, const msw__conv_cut *k)
 {
-    return k->planes.in_place && k->images == 1 && c->window.h.kernel == 1 &&
-           c->window.w.kernel == 1;
+    return k->planes.in_place && k->planes.pitch == k->planes.width && k->images == 1 &&
+           c->window.h.kernel == 1 && c->window.w.kernel == 1;
 }
 
 /* Does the product of a band of n pixels want X as a matrix that is not there? */
@@ -109,6 +112,12 @@ static size_t even(size_t total, double most)
     return msw__divide_up(total, msw__divide_up(total, part));
 }
 
+/* Not every so many rows and columns of it. */
+static bool y_is_whole(const msw__conv_job *j)
+{
+    return j->row == j->x.out_width && j->column == 1;
+}
+
 static bool cut_job(msw__conv_cut *k, const msw__conv_job *j, bool matrix)
 {
     const size_t height = j->x.out_height, batch = j->call.batch;
@@ -117,7 +126,7 @@ static bool cut_job(msw__conv_cut *k, const msw__conv_job *j, bool matrix)
     const double least = (double)msw__divide_up(MIN_PIXELS, j->x.out_width);
     double rows;
 
-    k->copy_y = j->x.nhwc || shared;
+    k->copy_y = j->x.nhwc || shared || !y_is_whole(j);
     k->images = k->rows = 1;
     if (!msw__planes_init(&k->planes, &j->conv->window, &j->x, 1, height))
         return false;
@@ -214,29 +223,49 @@ msw_status msw__conv_plan(msw__conv_cut *k, msw__conv_layout *w, const msw__conv
 /* Asking */
 
 /* A call of this size, with nothing but what was given. */
-static msw_status plan_size(msw__conv_job *j, msw__conv_cut *k, msw__conv_layout *w,
-                            const msw_conv *c, size_t batch, size_t height, size_t width)
+static msw_status open_size(msw__conv_job *j, const msw_conv *c, size_t batch,
+                            size_t height, size_t width)
 {
     msw_conv_call call;
-    msw_status status;
 
     msw_conv_call_init(&call);
-    call.batch = batch;
+    call.batch = batch ? batch : 1;
     call.height = height;
     call.width = width;
-    status = msw__conv_open(j, c, &call);
-    return status ? status : msw__conv_plan(k, w, j);
+    return msw__conv_open(j, c, &call);
+}
+
+msw_status msw__conv_space(size_t *out, const msw__conv_job *job)
+{
+    const msw_conv *c = job->conv;
+    msw__conv_layout w;
+    msw__conv_cut k;
+    msw_status status = MSW_OK;
+
+    *out = 0;
+    if (!c->transposed) {
+        status = msw__conv_plan(&k, &w, job);
+        *out = status ? 0 : w.bytes;
+    }
+    for (size_t i = 0; i < c->phase_count && !status; i++) {
+        msw__conv_job part;
+
+        if (!msw__conv_open_phase(&part, job, &c->phases[i]))
+            continue;
+        status = msw__conv_plan(&k, &w, &part);
+        *out = status ? 0 : msw__max(*out, w.bytes);
+    }
+    return status;
 }
 
 size_t msw_conv_workspace(const msw_conv *conv, size_t batch, size_t height, size_t width)
 {
-    msw__conv_layout w;
-    msw__conv_cut k;
+    size_t bytes;
     msw__conv_job j;
 
-    if (!conv || plan_size(&j, &k, &w, conv, batch ? batch : 1, height, width))
+    if (!conv || open_size(&j, conv, batch, height, width) || msw__conv_space(&bytes, &j))
         return SIZE_MAX;
-    return batch ? w.bytes : 0;
+    return batch ? bytes : 0;
 }
 
 static void describe_direct(msw_gemm_info *out, const msw_conv *c)
@@ -264,24 +293,59 @@ static msw_status describe_products(msw_gemm_info *out, const msw_conv *c, size_
     return status;
 }
 
+/* Of a convolution that is not transposed. */
+static msw_status describe(msw_gemm_info *out, const msw__conv_job *j)
+{
+    msw__conv_layout w;
+    msw__conv_cut k;
+    msw_status status = msw__conv_plan(&k, &w, j);
+
+    msw_gemm_info_init(out);
+    if (status)
+        return status;
+    if (!j->conv->is_direct)
+        return describe_products(out, j->conv, whole_band(j, &k));
+    describe_direct(out, j->conv);
+    return MSW_OK;
+}
+
+/* The kernel is that of the first phase that there is. */
+static msw_status describe_phases(msw_gemm_info *out, const msw__conv_job *j)
+{
+    const msw_conv *c = j->conv;
+    msw_status status = MSW_OK;
+    bool any = false;
+
+    for (size_t i = 0; i < c->phase_count && !status; i++) {
+        msw__conv_job part;
+        msw_gemm_info one;
+
+        if (!msw__conv_open_phase(&part, j, &c->phases[i]))
+            continue;
+        status = describe(&one, &part);
+        if (any) {
+            out->bytes_packed += one.bytes_packed;
+            out->bytes_dense += one.bytes_dense;
+            out->deterministic &= one.deterministic;
+        } else {
+            *out = one;
+        }
+        any = true;
+    }
+    return status;
+}
+
 msw_status msw_conv_get_info(msw_gemm_info *out, const msw_conv *conv, size_t batch,
                              size_t height, size_t width)
 {
     msw_gemm_info info;
-    msw__conv_layout w;
-    msw__conv_cut k;
     msw__conv_job j;
     msw_status status;
 
     if (!out || !conv)
         return MSW_E_INVAL;
-    status = plan_size(&j, &k, &w, conv, batch ? batch : 1, height, width);
-    if (status)
-        return status;
-    msw_gemm_info_init(&info);
-    if (conv->is_direct)
-        describe_direct(&info, conv);
-    else
-        status = describe_products(&info, conv, whole_band(&j, &k));
+    status = open_size(&j, conv, batch, height, width);
+    if (!status)
+        status = conv->transposed ? describe_phases(&info, &j) : describe(&info, &j);
     return status ? status : msw__give_output(out, &info, sizeof info, OLDEST_INFO);
 }

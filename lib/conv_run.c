@@ -86,35 +86,70 @@ static size_t all_outputs(const run *r)
     return r->job->conv->groups * r->job->conv->outputs;
 }
 
+/* The pixels of a band fall into lines that lie in y as they do in the tile, but for the
+ * distance from one pixel to the next: rows, or all of an image. */
+typedef struct lines {
+    size_t count, length;
+} lines;
+
+static lines lines_of(const run *r)
+{
+    const msw__conv_job *j = r->job;
+
+    if (j->column == 1 && j->row == j->x.out_width)
+        return (lines){1, r->pixels};
+    return (lines){r->band.rows, j->x.out_width};
+}
+
+/* Where line @p line of image @p image of the band begins in y, for output 0. */
+static float *line_of_y(const run *r, size_t image, size_t line)
+{
+    const msw__conv_job *j = r->job;
+    const size_t pixel = j->first + (r->band.row + line) * j->row;
+
+    return j->call.y + (r->band.image + image) * j->call.batch_stride_y +
+           pixel * (j->x.nhwc ? j->call.ldy : 1);
+}
+
+static void copy_line(float *y, float *tile, size_t length, size_t step, bool back)
+{
+    if (step == 1)
+        memcpy(back ? y : tile, back ? tile : y, length * sizeof *y);
+    else if (back)
+        for (size_t i = 0; i < length; i++)
+            y[i * step] = tile[i];
+    else
+        for (size_t i = 0; i < length; i++)
+            tile[i] = y[i * step];
+}
+
 /* Output `unit` of all images of the band. */
 static void copy_nchw(const run *r, size_t unit, bool back)
 {
-    const msw_conv_call *call = &r->job->call;
+    const lines l = lines_of(r);
+    float *tile = r->tile + unit * r->ldy;
 
-    for (size_t i = 0; i < r->band.images; i++) {
-        float *y = call->y + (r->band.image + i) * call->batch_stride_y +
-                   unit * call->ldy + r->band.row * r->job->x.out_width;
-        float *tile = r->tile + unit * r->ldy + i * r->pixels;
-
-        memcpy(back ? y : tile, back ? tile : y, r->pixels * sizeof *y);
-    }
+    for (size_t i = 0; i < r->band.images; i++)
+        for (size_t n = 0; n < l.count; n++, tile += l.length)
+            copy_line(line_of_y(r, i, n) + unit * r->job->call.ldy, tile, l.length,
+                      r->job->column, back);
 }
 
-/* All outputs of some pixels of an image. */
+/* All outputs of some pixels of a line. */
 static void copy_nhwc(const run *r, size_t unit, bool back)
 {
-    const msw_conv_call *call = &r->job->call;
-    const size_t units = msw__divide_up(r->pixels, COPY_PIXELS);
-    const size_t image = unit / units, first = unit % units * COPY_PIXELS;
-    const size_t count = msw__min(r->pixels - first, COPY_PIXELS);
-    float *y = call->y + (r->band.image + image) * call->batch_stride_y +
-               (r->band.row * r->job->x.out_width + first) * call->ldy;
-    float *tile = r->tile + image * r->pixels + first;
+    const lines l = lines_of(r);
+    const size_t units = msw__divide_up(l.length, COPY_PIXELS);
+    const size_t line = unit / units, first = unit % units * COPY_PIXELS;
+    const size_t count = msw__min(l.length - first, COPY_PIXELS);
+    const size_t step = r->job->column * r->job->call.ldy;
+    float *y = line_of_y(r, line / l.count, line % l.count) + first * step;
+    float *tile = r->tile + line * l.length + first;
 
     if (back)
-        r->job->conv->transpose(y, call->ldy, tile, r->ldy, all_outputs(r), count);
+        r->job->conv->transpose(y, step, tile, r->ldy, all_outputs(r), count);
     else
-        r->job->conv->transpose(tile, r->ldy, y, call->ldy, count, all_outputs(r));
+        r->job->conv->transpose(tile, r->ldy, y, step, count, all_outputs(r));
 }
 
 static void load_unit(const run *r, size_t unit)
@@ -129,9 +164,10 @@ static void store_unit(const run *r, size_t unit)
 
 static msw_status copy_tile(const run *r, unit_function *unit)
 {
-    const size_t units = r->job->x.nhwc
-                             ? r->band.images * msw__divide_up(r->pixels, COPY_PIXELS)
-                             : all_outputs(r);
+    const lines l = lines_of(r);
+    const size_t units = r->job->x.nhwc ? r->band.images * l.count *
+                                              msw__divide_up(l.length, COPY_PIXELS)
+                                        : all_outputs(r);
 
     return run_units(r, unit, units,
                      copy_tasks(all_outputs(r) * r->band.images * r->pixels));
@@ -279,25 +315,47 @@ static msw_status run_bands(const msw__conv_job *j, const msw__conv_cut *k,
     return status;
 }
 
-/* With the caller's workspace, or with one of our own. */
-static msw_status run_job(msw__conv_job *j)
+static msw_status run_job(const msw__conv_job *j)
 {
-    msw_context *ctx = j->conv->ctx;
     msw__conv_layout w;
     msw__conv_cut k;
-    msw_status status = msw__conv_plan(&k, &w, j);
+    const msw_status status = msw__conv_plan(&k, &w, j);
+
+    return status ? status : run_bands(j, &k, &w);
+}
+
+static msw_status run_phases(const msw__conv_job *j)
+{
+    const msw_conv *c = j->conv;
+    msw_status status = MSW_OK;
+
+    msw__conv_fill_gaps(j);
+    for (size_t i = 0; i < c->phase_count && !status; i++) {
+        msw__conv_job part;
+
+        if (msw__conv_open_phase(&part, j, &c->phases[i]))
+            status = run_job(&part);
+    }
+    return status;
+}
+
+/* With the caller's workspace, or with one of our own. */
+static msw_status run_with_space(msw__conv_job *j)
+{
+    msw_status (*const all)(const msw__conv_job *) = j->conv->transposed ? run_phases
+                                                                         : run_job;
+    msw_context *ctx = j->conv->ctx;
+    size_t bytes;
+    msw_status status = msw__conv_space(&bytes, j);
 
     if (status)
         return status;
-    if (j->call.workspace) {
-        if (j->call.workspace_bytes < w.bytes)
-            return MSW_E_RANGE;
-        return run_bands(j, &k, &w);
-    }
-    status = msw__alloc(&j->call.workspace, ctx, w.bytes, 1);
+    if (j->call.workspace)
+        return j->call.workspace_bytes < bytes ? MSW_E_RANGE : all(j);
+    status = msw__alloc(&j->call.workspace, ctx, bytes, 1);
     if (!status)
-        status = run_bands(j, &k, &w);
-    msw__free(ctx, j->call.workspace, w.bytes, 1);
+        status = all(j);
+    msw__free(ctx, j->call.workspace, bytes, 1);
     return status;
 }
 
@@ -317,5 +375,5 @@ msw_status msw_conv_run(const msw_conv *conv, const msw_conv_call *call)
     if (a.beta > 1 || ((!a.x || !a.y) && a.batch) || (uintptr_t)a.workspace % MSW__ALIGN)
         return MSW_E_INVAL;
     status = msw__conv_open(&j, conv, &a);
-    return status || !a.batch ? status : run_job(&j);
+    return status || !a.batch ? status : run_with_space(&j);
 }

@@ -74,8 +74,7 @@ static uint32_t rows_of(size_t outputs)
     return outputs > 2 ? MAX_ROWS : (uint32_t)outputs;
 }
 
-/* Weight of reduction element @p k for output @p o, in a dense copy of the tensor. */
-static float weight(const msw_plan *p, const float *dense, size_t o, size_t k)
+float msw__dense_weight(const msw_plan *p, const float *dense, size_t o, size_t k)
 {
     const bool oihw = p->weights == MSW_WEIGHTS_OIHW;
     size_t channels, positions, i, position;
@@ -112,7 +111,7 @@ static bool read_tap(float *w, const msw_plan *p, const float *dense, part outpu
     bool used = false;
 
     for (size_t r = 0; r < outputs.count; r++) {
-        w[r] = weight(p, dense, outputs.first + r, k);
+        w[r] = msw__dense_weight(p, dense, outputs.first + r, k);
         used = used || w[r] != 0;
     }
     return used;
@@ -180,6 +179,12 @@ static msw_status make(msw__direct *d, msw_context *ctx, const msw_plan *p,
     return status;
 }
 
+void msw__activation_range(float *low, float *high, uint32_t activation)
+{
+    *low = activation == MSW_ACTIVATION_NONE ? -INFINITY : 0;
+    *high = activation == MSW_ACTIVATION_RELU6 ? 6 : INFINITY;
+}
+
 msw_status msw__direct_init(msw__direct *d, msw_context *ctx, const msw_unified *u,
                             const float *bias, uint32_t activation)
 {
@@ -190,8 +195,7 @@ msw_status msw__direct_init(msw__direct *d, msw_context *ctx, const msw_unified 
     *d = (msw__direct){.groups = p->groups, .outputs = p->group_rows};
     d->rows = rows_of(d->outputs);
     d->blocks = d->groups * msw__divide_up(d->outputs, d->rows);
-    d->low = activation == MSW_ACTIVATION_NONE ? -INFINITY : 0;
-    d->high = activation == MSW_ACTIVATION_RELU6 ? 6 : INFINITY;
+    msw__activation_range(&d->low, &d->high, activation);
     choose(d, ctx->cpu);
     status = msw_tensor_new(&dense, ctx, p->shape, p->rank);
     if (!status)

@@ -40,6 +40,12 @@ typedef struct msw__direct {
     float low, high;
 } msw__direct;
 
+/* Weight of reduction element @p k for output @p o, in a dense copy of the tensor. */
+float msw__dense_weight(const msw_plan *p, const float *dense, size_t o, size_t k);
+
+/* An activation as a clamp. */
+void msw__activation_range(float *low, float *high, uint32_t activation);
+
 /* @p bias and @p activation as in msw_conv_options. */
 msw_status msw__direct_init(msw__direct *d, msw_context *ctx, const msw_unified *u,
                             const float *bias, uint32_t activation) MSW_NODISCARD;

@@ -20,7 +20,7 @@ static size_t common_divisor(size_t a, size_t b)
     return a;
 }
 
-static size_t period(const msw__axis *a)
+size_t msw__axis_period(const msw__axis *a)
 {
     return a->stride / common_divisor(a->dilation, a->stride);
 }
@@ -30,14 +30,15 @@ static size_t shift(const msw__axis *a, size_t h)
     return h * a->dilation / a->stride;
 }
 
-static bool plain(const msw__axis *a)
+/* Nothing but x is read along this axis, and all of it in order. */
+static bool plain(const msw__axis *a, size_t out, size_t size)
 {
-    return a->stride == 1 && !a->before && !a->after;
+    return a->stride == 1 && !a->before && out + shift(a, a->kernel - 1) <= size;
 }
 
 static size_t phases(const msw__axis *a)
 {
-    return msw__min(a->kernel, period(a));
+    return msw__min(a->kernel, msw__axis_period(a));
 }
 
 bool msw__planes_init(msw__planes *p, const msw__window *w, const msw__images *x,
@@ -49,9 +50,10 @@ bool msw__planes_init(msw__planes *p, const msw__window *w, const msw__images *x
     p->phases_w = phases(&w->w);
     p->height = rows + shift(&w->h, w->h.kernel - 1);
     p->width = x->out_width + shift(&w->w, w->w.kernel - 1);
-    p->in_place = !x->nhwc && plain(&w->h) && plain(&w->w);
+    p->in_place = !x->nhwc && plain(&w->h, x->out_height, x->height) &&
+                  plain(&w->w, x->out_width, x->width);
     if (p->in_place) {
-        p->pitch = x->width;
+        p->pitch = x->pitch;
         p->plane = 0;
         p->channel = x->ld;
         p->image = x->batch_stride;
@@ -76,7 +78,8 @@ void msw__planes_elements(size_t *place, const msw__planes *p, const msw__window
     const size_t positions = w->h.kernel * w->w.kernel;
     const size_t channel_step = w->channels_fastest ? 1 : positions;
     const size_t position_step = w->channels_fastest ? w->channels : 1;
-    const size_t period_h = period(&w->h), period_w = period(&w->w);
+    const size_t period_h = msw__axis_period(&w->h);
+    const size_t period_w = msw__axis_period(&w->w);
 
     for (size_t h = 0; h < w->h.kernel; h++)
         for (size_t v = 0; v < w->w.kernel; v++, place += position_step) {
@@ -204,7 +207,7 @@ static void fill_channel(float *to, const msw__planes *p, const msw__window *w,
 
                 if (f.columns.first < f.columns.end &&
                     source_row(&row, &w->h, x, band, h, i))
-                    copy_row(to, p, &f, w->w.stride, channel + row * x->width);
+                    copy_row(to, p, &f, w->w.stride, channel + row * x->pitch);
                 else
                     zero(to, p->width);
             }
@@ -240,7 +243,7 @@ static void fill_rows(float *to, const msw__planes *p, const msw__window *w,
             const phase f = there ? phase_of(p, &w->w, v, x->width) : nothing;
 
             fill_row(to + (h * p->phases_w + v) * p->plane + i * p->pitch, p, x, &f,
-                     w->w.stride, there ? image + row * x->width * x->ld : NULL, transpose);
+                     w->w.stride, there ? image + row * x->pitch * x->ld : NULL, transpose);
         }
 }
 

@@ -18,8 +18,11 @@
 
 typedef struct msw__axis {
     size_t kernel, stride, dilation;
-    size_t before, after; /* padding */
+    size_t before, after;  /* padding; beyond the image, x is 0 however much is read */
 } msw__axis;
+
+/* Kernel positions after which strides and dilation meet again. */
+size_t msw__axis_period(const msw__axis *a);
 
 /* What one output pixel sees of the image. */
 typedef struct msw__window {
@@ -33,6 +36,7 @@ typedef struct msw__images {
     const float *data;
     size_t channels;       /* of all groups */
     size_t height, width;
+    size_t pitch;          /* pixels from one row to the next */
     size_t ld;             /* between channels (NCHW) or pixels (NHWC) */
     size_t batch_stride;
     size_t out_height, out_width;

@@ -151,6 +151,16 @@ void layer_prune(msw_context *ctx, layer *l)
     free(classes);
 }
 
+static size_t or_one(uint32_t v)
+{
+    return v ? v : 1;
+}
+
+static size_t larger(uint32_t a, uint32_t b)
+{
+    return or_one(a > b ? a : b);
+}
+
 void layer_make_options(layer *l, bool plain)
 {
     msw_conv_options *o = &l->options;
@@ -166,6 +176,11 @@ void layer_make_options(layer *l, bool plain)
         o->pad_bottom = (uint32_t)pick(0, 3);
         o->pad_left = (uint32_t)pick(0, 3);
         o->pad_right = (uint32_t)pick(0, 3);
+    }
+    if (!plain && pick(0, 2) == 0) {
+        o->transposed = 1;
+        o->output_pad_h = (uint32_t)pick(0, larger(o->stride_h, o->dilation_h) - 1);
+        o->output_pad_w = (uint32_t)pick(0, larger(o->stride_w, o->dilation_w) - 1);
     }
     o->activation = (uint32_t)pick(0, 2);
     o->fallback = (uint32_t)pick(0, 1);
@@ -246,9 +261,17 @@ static size_t at(const images *m, size_t b, size_t c, size_t y, size_t x)
     return b * m->batch_stride + (m->nchw ? c * m->ld + pixel : pixel * m->ld + c);
 }
 
-static size_t or_one(uint32_t v)
+/* Along one axis, the place in x that kernel position @p h multiplies for output @p p;
+ * false: none. */
+static bool meets(size_t *at, const msw_conv_options *o, size_t p, size_t h, size_t stride,
+                  size_t dilation, size_t pad, size_t size)
 {
-    return v ? v : 1;
+    if (!o->transposed) {
+        *at = p * stride + h * dilation - pad;
+        return p * stride + h * dilation >= pad && *at < size;
+    }
+    *at = (p + pad - h * dilation) / stride;
+    return p + pad >= h * dilation && (p + pad - h * dilation) % stride == 0 && *at < size;
 }
 
 /* One output by the definition, and the sum of absolute values for the tolerance. */
@@ -263,16 +286,16 @@ static double convolve(double *sum, const layer *l, const images *x, size_t b, s
     for (size_t i = 0; i < l->channels; i++)
         for (size_t h = 0; h < l->kernel_h; h++)
             for (size_t w = 0; w < l->kernel_w; w++) {
-                const size_t r = p * or_one(k->stride_h) + h * or_one(k->dilation_h);
-                const size_t c = q * or_one(k->stride_w) + w * or_one(k->dilation_w);
+                size_t r, c;
                 double term;
 
-                if (r < k->pad_top || r - k->pad_top >= x->height || c < k->pad_left ||
-                    c - k->pad_left >= x->width)
+                if (!meets(&r, k, p, h, or_one(k->stride_h), or_one(k->dilation_h),
+                           k->pad_top, x->height) ||
+                    !meets(&c, k, q, w, or_one(k->stride_w), or_one(k->dilation_w),
+                           k->pad_left, x->width))
                     continue;
                 term = (double)weight(l, o, i, h, w) *
-                       (double)x->data[at(x, b, first + i, r - k->pad_top,
-                                          c - k->pad_left)];
+                       (double)x->data[at(x, b, first + i, r, c)];
                 y += term;
                 *sum += fabs(term);
             }

@@ -162,6 +162,67 @@ static void test_depthwise_kernel(void **state)
     layer_free(&l);
 }
 
+/* One dimension: kernels and images of one row. */
+static void test_one_dimension(void **state)
+{
+    for (uint32_t transposed = 0; transposed <= 1; transposed++)
+        for (size_t kernel = 1; kernel <= 5; kernel += 2) {
+            layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 12, .channels = 7,
+                       .kernel_h = 1, .kernel_w = kernel, .groups = 1};
+            msw_conv *conv;
+
+            layer_make_weights(*state, &l, true);
+            layer_make_options(&l, true);
+            l.options.transposed = transposed;
+            l.options.stride_w = 2;
+            l.options.pad_left = l.options.pad_right = (uint32_t)kernel / 2;
+            conv = layer_conv(*state, &l);
+            check_run(&l, conv, 3, 1, 100);
+            msw_conv_free(conv);
+            layer_free(&l);
+        }
+}
+
+/* Weights as torch.nn.ConvTranspose2d keeps them, inputs first, by strides. */
+static void test_inputs_first(void **state)
+{
+    enum { OUTPUTS = 8, CHANNELS = 4, KERNEL = 9 };
+    static const size_t shape[4] = {OUTPUTS, CHANNELS, 3, 3};
+    static const size_t strides[4] = {KERNEL, OUTPUTS * KERNEL, 3, 1};
+    uint8_t classes[2 * 9] = {MSW_CLASS_FREE};
+    float torch[CHANNELS * OUTPUTS * KERNEL];
+    layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = OUTPUTS, .channels = CHANNELS,
+               .kernel_h = 3, .kernel_w = 3, .groups = 1};
+    msw_plan_options o;
+    msw_tensor *t;
+    msw_plan *plan;
+    msw_conv *conv;
+
+    for (size_t i = 0; i < sizeof torch / sizeof *torch; i++)
+        torch[i] = value();
+    msw_plan_options_init(&o);
+    o.weights = MSW_WEIGHTS_OIHW;
+    o.block_rows = o.block_columns = 4;
+    assert_int_equal(msw_tensor_borrow(&t, *state, torch, shape, strides, 4), MSW_OK);
+    assert_int_equal(msw_plan_new(&plan, *state, shape, 4, &o), MSW_OK);
+    assert_int_equal(msw_unified_new(&l.u, plan, t, classes, sizeof classes), MSW_OK);
+    l.dense = malloc(sizeof torch);
+    assert_non_null(l.dense);
+    for (size_t k = 0; k < OUTPUTS; k++)
+        for (size_t i = 0; i < CHANNELS; i++)
+            memcpy(l.dense + (k * CHANNELS + i) * KERNEL,
+                   torch + (i * OUTPUTS + k) * KERNEL, KERNEL * sizeof *torch);
+    layer_make_options(&l, true);
+    l.options.transposed = 1;
+    l.options.stride_h = l.options.stride_w = 2;
+    conv = layer_conv(*state, &l);
+    check_run(&l, conv, 2, 9, 9);
+    msw_conv_free(conv);
+    msw_plan_free(plan);
+    msw_tensor_free(t);
+    layer_free(&l);
+}
+
 /* Nothing left: bias and activation all the same. */
 static void test_all_pruned(void **state)
 {
@@ -188,6 +249,8 @@ int main(void)
         cmocka_unit_test(test_padding_only),
         cmocka_unit_test(test_pools),
         cmocka_unit_test(test_depthwise_kernel),
+        cmocka_unit_test(test_one_dimension),
+        cmocka_unit_test(test_inputs_first),
         cmocka_unit_test(test_all_pruned),
     };
 

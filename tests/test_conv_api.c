@@ -34,6 +34,61 @@ static void test_output_size(void **state)
     layer_free(&l);
 }
 
+/* As torch.nn.ConvTranspose2d has it. */
+static void test_transposed_size(void **state)
+{
+    layer l = layer_small(*state, 1);
+    msw_conv *conv;
+    size_t h = 9, w = 9;
+
+    l.options.transposed = 1;
+    l.options.stride_h = 2;
+    l.options.stride_w = 3;
+    l.options.dilation_w = 2;
+    l.options.pad_top = l.options.pad_bottom = 1;
+    l.options.pad_left = 3;
+    l.options.output_pad_h = 1;
+    conv = layer_conv(*state, &l);
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, 7, 5), MSW_OK);
+    assert_int_equal(h, 14); /* 6 * 2 - 2 + 2 + 1 + 1 */
+    assert_int_equal(w, 14); /* 4 * 3 - 3 + 4 + 1 */
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, 0, 5), MSW_E_RANGE);
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, SIZE_MAX / 2, 5), MSW_E_RANGE);
+    msw_conv_free(conv);
+    l.options.pad_top = 3;
+    conv = layer_conv(*state, &l);
+    assert_int_equal(msw_conv_get_output(&h, &w, conv, 1, 5), MSW_E_RANGE);
+    assert_true(msw_conv_workspace(conv, 1, 1, 5) == SIZE_MAX);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
+static void check_output_pad(void *ctx, uint32_t transposed, uint32_t h, uint32_t w,
+                             msw_status status)
+{
+    layer l = layer_small(ctx, 1);
+    msw_conv *conv;
+
+    l.options.transposed = transposed;
+    l.options.stride_h = 2;
+    l.options.dilation_w = 3;
+    l.options.output_pad_h = h;
+    l.options.output_pad_w = w;
+    assert_int_equal(msw_conv_new(&conv, ctx, l.u, &l.options), status);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
+static void test_output_pad(void **state)
+{
+    check_output_pad(*state, 1, 1, 2, MSW_OK);
+    check_output_pad(*state, 1, 2, 0, MSW_E_INVAL);
+    check_output_pad(*state, 1, 0, 3, MSW_E_INVAL);
+    check_output_pad(*state, 0, 1, 0, MSW_E_INVAL);
+    check_output_pad(*state, 0, 0, 1, MSW_E_INVAL);
+    check_output_pad(*state, 2, 0, 0, MSW_E_INVAL);
+}
+
 static void test_options(void **state)
 {
     layer l = layer_small(*state, 2);
@@ -63,34 +118,46 @@ static void test_options(void **state)
     o.bias_count = 7;
     assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
     o = l.options;
+    o.reserved = 1;
+    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_VERSION);
+    o = l.options;
     o.size = 8;
     assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_INVAL);
     layer_free(&l);
 }
 
-/* The bound holds for all groups together. */
-static void test_max_bytes(void **state)
+/* The bound holds for all groups, and all phases, together. */
+static void check_max_bytes(void *ctx, size_t groups, uint32_t transposed)
 {
-    layer l = layer_small(*state, 2);
+    layer l = layer_small(ctx, groups);
     msw_conv_options o = l.options;
     msw_gemm_info info;
     msw_conv *conv;
 
     o.fallback = MSW_FALLBACK_NEVER;
-    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_OK);
+    o.transposed = transposed;
+    o.stride_h = 2;
+    assert_int_equal(msw_conv_new(&conv, ctx, l.u, &o), MSW_OK);
     msw_gemm_info_init(&info);
     assert_int_equal(msw_conv_get_info(&info, conv, 1, 9, 9), MSW_OK);
     msw_conv_free(conv);
     assert_true(info.bytes_packed > 0);
     assert_int_equal(info.bytes_dense, 0);
     o.max_bytes = info.bytes_packed;
-    assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_OK);
+    assert_int_equal(msw_conv_new(&conv, ctx, l.u, &o), MSW_OK);
     msw_conv_free(conv);
     while (--o.max_bytes) {
-        assert_int_equal(msw_conv_new(&conv, *state, l.u, &o), MSW_E_LIMIT);
+        assert_int_equal(msw_conv_new(&conv, ctx, l.u, &o), MSW_E_LIMIT);
         assert_null(conv);
     }
     layer_free(&l);
+}
+
+static void test_max_bytes(void **state)
+{
+    for (size_t groups = 1; groups <= 2; groups++)
+        for (uint32_t transposed = 0; transposed <= 1; transposed++)
+            check_max_bytes(*state, groups, transposed);
 }
 
 static void test_info(void **state)
@@ -203,10 +270,10 @@ static void test_idle_strides(void **state)
 }
 
 /* Refuse each allocation of making and running in turn. */
-static void test_out_of_memory(void **state)
+static void check_out_of_memory(uint32_t transposed)
 {
     images x = images_new(2, 4, 9, 9, true, false);
-    images y = images_new(2, 6, 7, 7, true, false);
+    images y = images_new(2, 6, transposed ? 11 : 7, transposed ? 11 : 7, true, false);
     const msw_conv_call call = images_call(&x, &y, true);
     faults f = {0};
     msw_context *ctx = faults_context(&f);
@@ -214,9 +281,9 @@ static void test_out_of_memory(void **state)
     uint64_t blocks;
     layer l;
 
-    (void)state;
     assert_non_null(ctx);
     l = layer_small(ctx, 2);
+    l.options.transposed = transposed;
     blocks = f.blocks;
     images_fill(&x);
     for (uint64_t k = 1; status; k++) {
@@ -242,10 +309,19 @@ static void test_out_of_memory(void **state)
     images_free(&y);
 }
 
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    check_out_of_memory(0);
+    check_out_of_memory(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_output_size),
+        cmocka_unit_test(test_transposed_size),
+        cmocka_unit_test(test_output_pad),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_max_bytes),
         cmocka_unit_test(test_info),

@@ -79,7 +79,7 @@ static msw_status set_up_conv(world *w)
     return status;
 }
 
-static msw_status new_conv(world *w)
+static msw_status make_conv(world *w, uint32_t transposed)
 {
     msw_conv_options o;
     float bias[ROWS];
@@ -90,8 +90,19 @@ static msw_status new_conv(world *w)
     o.bias_count = ROWS;
     o.pad_left = o.pad_top = 1;
     o.fallback = MSW_FALLBACK_NEVER;
+    o.transposed = transposed;
     w->status = msw_conv_new(&w->conv, w->ctx, w->u, &o);
     return oom_made(w, w->conv);
+}
+
+static msw_status new_conv(world *w)
+{
+    return make_conv(w, 0);
+}
+
+static msw_status new_transposed(world *w)
+{
+    return make_conv(w, 1);
 }
 
 static msw_status run_conv(world *w)
@@ -124,6 +135,7 @@ static const scenario scenarios[] = {
     {"gemm_new blas", oom_set_up_unified, new_gemm_blas, NULL},
     {"gemm_run", set_up_gemm, run_gemm, oom_digest_y},
     {"conv_new", set_up_conv, new_conv, digest_conv},
+    {"conv_new transposed", set_up_conv, new_transposed, NULL},
     {"conv_run", set_up_conv_run, run_conv, oom_digest_y},
 };
 

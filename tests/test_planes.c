@@ -48,8 +48,16 @@ static void choose(problem *p)
     p->array = images_new(p->batch, x->channels, x->height, x->width, !x->nhwc, pick(0, 1));
     images_fill(&p->array);
     x->data = p->array.data;
+    x->pitch = x->width;
     x->ld = p->array.ld;
     x->batch_stride = p->array.batch_stride;
+    if (pick(0, 3) == 0) { /* all but the first row or column */
+        const size_t row = pick(0, 1), column = 1 - row;
+
+        x->data += (row * x->pitch + column) * (x->nhwc ? x->ld : 1);
+        x->height -= row;
+        x->width -= column;
+    }
 }
 
 static msw__band some_band(const problem *p)
@@ -76,16 +84,15 @@ static float expected(const problem *p, size_t image, size_t group, size_t k, si
     const size_t i = w->channels_fastest ? k % w->channels : k / positions;
     const size_t position = w->channels_fastest ? k / w->channels : k % positions;
     const size_t c = group * w->channels + i;
-    const long y = (long)(row * w->h.stride + position / w->w.kernel * w->h.dilation) -
-                   (long)w->h.before;
-    const long z = (long)(column * w->w.stride + position % w->w.kernel * w->w.dilation) -
-                   (long)w->w.before;
+    const size_t h = position / w->w.kernel, v = position % w->w.kernel;
+    const long y = (long)(row * w->h.stride + h * w->h.dilation) - (long)w->h.before;
+    const long z = (long)(column * w->w.stride + v * w->w.dilation) - (long)w->w.before;
 
     if (y < 0 || z < 0 || y >= (long)x->height || z >= (long)x->width)
         return 0;
     return x->data[image * x->batch_stride +
-                   (x->nhwc ? ((size_t)y * x->width + (size_t)z) * x->ld + c
-                            : c * x->ld + (size_t)y * x->width + (size_t)z)];
+                   (x->nhwc ? ((size_t)y * x->pitch + (size_t)z) * x->ld + c
+                            : c * x->ld + (size_t)y * x->pitch + (size_t)z)];
 }
 
 /* Every element of every output pixel of the band. */
@@ -134,7 +141,8 @@ static void test_random_geometries(void **state)
         for (size_t i = msw__planes_units(&planes, &p.x, &b); i-- > 0;)
             msw__planes_fill(data, &planes, &p.w, &p.x, &b, msw__transpose_c, i);
         assert_true(isnan(data[size]));
-        check(&p, &planes, planes.in_place ? msw__planes_place(&planes, &p.x, &b) : data, &b);
+        check(&p, &planes,
+              planes.in_place ? msw__planes_place(&planes, &p.x, &b) : data, &b);
         free(data);
         images_free(&p.array);
     }

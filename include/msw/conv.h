@@ -7,7 +7,13 @@
  *       W[o][i][h][w] x[b][i][p stride_h + h dilation_h - pad_top]
  *                          [q stride_w + w dilation_w - pad_left])
  *
- * with zeros outside x. Kernel size, channels and groups come from the plan of the
+ * with zeros outside x; or its transpose (options.transposed), which puts in each place
+ * of y what a convolution of the same geometry would have read there:
+ *
+ *   y[b][o][p stride_h + h dilation_h - pad_top][q stride_w + w dilation_w - pad_left]
+ *       gets W[o][i][h][w] x[b][i][p][q]
+ *
+ * W[o][i] has outputs first here, too. Kernel size, channels and groups come from the plan of the
  * weights (msw/plan.h); fully connected weights act as a 1x1 convolution. It runs as
  * msw_gemm over bands of output pixels, straight from a padded copy of x, or from x
  * itself; there is no im2col matrix.
@@ -40,6 +46,11 @@ typedef struct msw_conv_options {
                                             width), to choose kernels by; 0: many */
     uint64_t max_bytes;                /**< as in msw_gemm_options */
     uint32_t fallback, tune;           /**< as in msw_gemm_options */
+    uint32_t transposed;               /**< 1: transposed */
+    /** Transposed: rows and columns of y at the bottom and the right that are there
+     * besides (output_padding). Less than the stride or the dilation. */
+    uint32_t output_pad_h, output_pad_w;
+    uint32_t reserved;                 /**< 0 */
 } msw_conv_options;
 
 /** One convolution: y = activation(conv(x) + bias + beta y). Strides in elements. */
@@ -88,8 +99,10 @@ MSW_API msw_conv *msw_conv_ref(msw_conv *conv);
 MSW_API void msw_conv_free(msw_conv *conv);
 
 /**
- * Height and width of y: floor((in + pads - dilation (kernel - 1) - 1) / stride) + 1.
- * MSW_E_RANGE: the kernel does not fit into the padded image. Thread-safety: safe.
+ * Height and width of y: floor((in + pads - dilation (kernel - 1) - 1) / stride) + 1;
+ * transposed: (in - 1) stride - pads + dilation (kernel - 1) + output_pad + 1.
+ * MSW_E_RANGE: the kernel does not fit into the padded image, or nothing is left of y.
+ * Thread-safety: safe.
  */
 MSW_API msw_status msw_conv_get_output(size_t *out_height, size_t *out_width,
                                        const msw_conv *conv, size_t height,

@@ -71,7 +71,9 @@ msw_status msw__conv_bytes(uint64_t *out, const msw_conv *c)
 {
     msw_status status = MSW_OK;
 
-    *out = c->is_direct ? msw__direct_bytes(&c->direct) : 0;
+    *out = c->kind == MSW__CONV_DIRECT      ? msw__direct_bytes(&c->direct)
+           : c->kind == MSW__CONV_DEPTHWISE ? msw__depthwise_bytes(&c->depthwise)
+                                            : 0;
     for (size_t i = 0; c->gemms && i < c->groups && !status; i++) {
         msw_gemm_info info;
 
@@ -156,7 +158,7 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
         g.bias_count = o->bias ? c->outputs : 0;
         status = make_group(c, u, i, &g);
         if (i == 0 && prefers_direct(&status, c, u, &g)) {
-            c->is_direct = true;
+            c->kind = MSW__CONV_DIRECT;
             break;
         }
         if (status || !o->max_bytes || i + 1 == c->groups)
@@ -166,15 +168,6 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
             status = MSW_E_LIMIT; /* the other groups need some, too */
         g.max_bytes = o->max_bytes - used;
     }
-    return status;
-}
-
-static msw_status make_direct(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
-{
-    msw_status status = msw__direct_init(&c->direct, c->ctx, u, o->bias, o->activation);
-
-    if (!status && o->max_bytes && msw__direct_bytes(&c->direct) > o->max_bytes)
-        status = MSW_E_LIMIT;
     return status;
 }
 
@@ -205,21 +198,40 @@ static msw_status make_transposed(msw_conv *c, const msw_unified *u,
     return msw__conv_make_phases(c, u, o);
 }
 
+/* Where it does not depend on costs. */
+static msw__conv_kind kind_of(const msw_conv *c)
+{
+    if (c->image == MSW_IMAGE_NHWC && c->window.channels == 1 && c->outputs == 1)
+        return MSW__CONV_DEPTHWISE;
+    return c->outputs <= FEW_OUTPUTS ? MSW__CONV_DIRECT : MSW__CONV_PRODUCTS;
+}
+
+static msw_status check_bytes(const msw_conv *c, uint64_t max_bytes)
+{
+    uint64_t bytes;
+    const msw_status status = msw__conv_bytes(&bytes, c);
+
+    return !status && max_bytes && bytes > max_bytes ? MSW_E_LIMIT : status;
+}
+
 static msw_status make_kernels(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
 {
     msw_status status = MSW_OK;
 
     if (c->transposed)
         return make_transposed(c, u, o);
-    c->is_direct = c->outputs <= FEW_OUTPUTS;
-    c->reason = c->is_direct ? "few outputs to a group" : "cost model";
-    if (!c->is_direct)
+    c->kind = kind_of(c);
+    c->reason = c->kind == MSW__CONV_PRODUCTS ? "cost model" : "few outputs to a group";
+    if (c->kind == MSW__CONV_PRODUCTS)
         status = make_gemms(c, u, o);
-    if (!status && c->is_direct) {
-        free_gemms(c);
-        status = make_direct(c, u, o);
-    }
-    return status;
+    if (status || c->kind == MSW__CONV_PRODUCTS)
+        return status;
+    free_gemms(c); /* there is one when the cost model changed the kind */
+    if (c->kind == MSW__CONV_DEPTHWISE)
+        status = msw__depthwise_init(&c->depthwise, c->ctx, u, o->bias, o->activation);
+    else
+        status = msw__direct_init(&c->direct, c->ctx, u, o->bias, o->activation);
+    return status ? status : check_bytes(c, o->max_bytes);
 }
 
 msw_status msw_conv_new(msw_conv **out, msw_context *ctx, const msw_unified *u,
@@ -267,6 +279,7 @@ void msw_conv_free(msw_conv *conv)
     ctx = conv->ctx;
     free_gemms(conv);
     msw__direct_free(&conv->direct, ctx);
+    msw__depthwise_free(&conv->depthwise, ctx);
     for (size_t i = 0; conv->phases && i < conv->phase_count; i++)
         msw_conv_free(conv->phases[i].conv);
     msw__free(ctx, conv->phases, conv->phase_count, sizeof *conv->phases);

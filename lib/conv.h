@@ -4,9 +4,14 @@
 #ifndef MSW_LIB_CONV_H
 #define MSW_LIB_CONV_H
 
+#include "depthwise.h"
 #include "direct.h"
 #include "internal.h"
 #include "planes.h"
+
+typedef enum msw__conv_kind {
+    MSW__CONV_PRODUCTS, MSW__CONV_DIRECT, MSW__CONV_DEPTHWISE
+} msw__conv_kind;
 
 /* Where a call's x and y are cut for a part of a transposed convolution. */
 typedef struct msw__conv_view {
@@ -25,10 +30,11 @@ typedef struct msw__conv_phase {
 struct msw_conv {
     msw__refs refs;
     msw_context *ctx;
-    bool is_direct;
-    msw__direct direct;        /* or else: */
+    msw__conv_kind kind;
     msw_gemm **gemms;          /* one per group */
-    const char *reason;        /* for a direct one */
+    msw__direct direct;
+    msw__depthwise depthwise;
+    const char *reason;        /* where there are no products */
     size_t groups;
     size_t outputs;            /* of one group */
     size_t elements;           /* of the reduction */

@@ -79,7 +79,7 @@ bool msw__conv_is_matrix(const msw_conv *c, const msw__conv_cut *k)
 /* Does the product of a band of n pixels want X as a matrix that is not there? */
 static bool wants_matrix(const msw_conv *c, const msw__conv_cut *k, size_t n)
 {
-    if (n == 0 || c->is_direct || msw__conv_is_matrix(c, k))
+    if (n == 0 || c->kind != MSW__CONV_PRODUCTS || msw__conv_is_matrix(c, k))
         return false;
     for (size_t i = 0; i < c->groups; i++)
         if (msw__gemm_choice(c->gemms[i], n).kind != MSW__GEMM_WIDE)
@@ -121,7 +121,7 @@ static bool y_is_whole(const msw__conv_job *j)
 static bool cut_job(msw__conv_cut *k, const msw__conv_job *j, bool matrix)
 {
     const size_t height = j->x.out_height, batch = j->call.batch;
-    const bool small = j->pixels < SMALL_IMAGE && !j->conv->is_direct;
+    const bool small = j->pixels < SMALL_IMAGE && j->conv->kind == MSW__CONV_PRODUCTS;
     const bool shared = batch > 1 && (j->x.nhwc || small);
     const double least = (double)msw__divide_up(MIN_PIXELS, j->x.out_width);
     double rows;
@@ -130,7 +130,7 @@ static bool cut_job(msw__conv_cut *k, const msw__conv_job *j, bool matrix)
     k->images = k->rows = 1;
     if (!msw__planes_init(&k->planes, &j->conv->window, &j->x, 1, height))
         return false;
-    rows = (j->conv->is_direct ? DIRECT_BAND_BYTES : BAND_BYTES) /
+    rows = (j->conv->kind == MSW__CONV_DIRECT ? DIRECT_BAND_BYTES : BAND_BYTES) /
            (row_bytes(j, k, matrix) + 1);
     if (rows < (double)height || !shared)
         k->rows = even(height, rows > least ? rows : least);
@@ -160,7 +160,7 @@ static size_t gemm_bytes(const msw__conv_job *j, const msw__conv_cut *k)
     const msw_conv *c = j->conv;
     size_t most = 0;
 
-    for (size_t i = 0; i < c->groups && !c->is_direct; i++) {
+    for (size_t i = 0; c->gemms && i < c->groups; i++) {
         most = msw__max(most, msw_gemm_workspace(c->gemms[i], whole_band(j, k)));
         most = msw__max(most, msw_gemm_workspace(c->gemms[i], last_band(j, k)));
     }
@@ -243,17 +243,20 @@ msw_status msw__conv_space(size_t *out, const msw__conv_job *job)
     msw_status status = MSW_OK;
 
     *out = 0;
+    if (c->kind == MSW__CONV_DEPTHWISE)
+        return MSW_OK;
     if (!c->transposed) {
         status = msw__conv_plan(&k, &w, job);
         *out = status ? 0 : w.bytes;
     }
     for (size_t i = 0; i < c->phase_count && !status; i++) {
         msw__conv_job part;
+        size_t bytes;
 
         if (!msw__conv_open_phase(&part, job, &c->phases[i]))
             continue;
-        status = msw__conv_plan(&k, &w, &part);
-        *out = status ? 0 : msw__max(*out, w.bytes);
+        status = msw__conv_space(&bytes, &part);
+        *out = status ? 0 : msw__max(*out, bytes);
     }
     return status;
 }
@@ -268,13 +271,16 @@ size_t msw_conv_workspace(const msw_conv *conv, size_t batch, size_t height, siz
     return batch ? bytes : 0;
 }
 
-static void describe_direct(msw_gemm_info *out, const msw_conv *c)
+static msw_status describe_sums(msw_gemm_info *out, const msw_conv *c)
 {
-    out->kernel = msw__direct_name(c->ctx->cpu);
+    const uint32_t cpu = c->ctx->cpu;
+
+    out->kernel = c->kind == MSW__CONV_DIRECT ? msw__direct_name(cpu)
+                                              : msw__depthwise_name(cpu);
     out->reason = c->reason;
-    out->isa = msw__cpu_name(c->ctx->cpu);
-    out->bytes_packed = msw__direct_bytes(&c->direct);
+    out->isa = msw__cpu_name(cpu);
     out->deterministic = 1;
+    return msw__conv_bytes(&out->bytes_packed, c);
 }
 
 static msw_status describe_products(msw_gemm_info *out, const msw_conv *c, size_t pixels)
@@ -298,15 +304,13 @@ static msw_status describe(msw_gemm_info *out, const msw__conv_job *j)
 {
     msw__conv_layout w;
     msw__conv_cut k;
-    msw_status status = msw__conv_plan(&k, &w, j);
+    msw_status status;
 
     msw_gemm_info_init(out);
-    if (status)
-        return status;
-    if (!j->conv->is_direct)
-        return describe_products(out, j->conv, whole_band(j, &k));
-    describe_direct(out, j->conv);
-    return MSW_OK;
+    if (j->conv->kind != MSW__CONV_PRODUCTS)
+        return describe_sums(out, j->conv);
+    status = msw__conv_plan(&k, &w, j);
+    return status ? status : describe_products(out, j->conv, whole_band(j, &k));
 }
 
 /* The kernel is that of the first phase that there is. */

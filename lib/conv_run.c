@@ -269,7 +269,7 @@ static msw_status run_band(const run *r)
     if (!status && r->cut->copy_y && r->job->call.beta)
         status = copy_tile(r, load_unit);
     if (!status)
-        status = c->is_direct ? run_units(r, direct_unit, r->band.images * c->direct.blocks,
+        status = c->kind == MSW__CONV_DIRECT ? run_units(r, direct_unit, r->band.images * c->direct.blocks,
                                           DIRECT_TASKS)
                               : run_products(r);
     if (!status && r->cut->copy_y)
@@ -315,12 +315,30 @@ static msw_status run_bands(const msw__conv_job *j, const msw__conv_cut *k,
     return status;
 }
 
+/* Depthwise on NHWC: an output row of an image */
+
+static void depthwise_unit(const run *r, size_t unit)
+{
+    const msw__conv_job *j = r->job;
+    const size_t image = unit / j->x.out_height, row = unit % j->x.out_height;
+    float *y = j->call.y + image * j->call.batch_stride_y +
+               (j->first + row * j->row) * j->call.ldy;
+
+    msw__depthwise_run(&j->conv->depthwise, &j->conv->window, &j->x, image, row, y,
+                       j->column * j->call.ldy, j->call.beta == 1);
+}
+
 static msw_status run_job(const msw__conv_job *j)
 {
+    const run rows = {.job = j};
     msw__conv_layout w;
     msw__conv_cut k;
-    const msw_status status = msw__conv_plan(&k, &w, j);
+    msw_status status;
 
+    if (j->conv->kind == MSW__CONV_DEPTHWISE)
+        return run_units(&rows, depthwise_unit, j->call.batch * j->x.out_height,
+                         DIRECT_TASKS);
+    status = msw__conv_plan(&k, &w, j);
     return status ? status : run_bands(j, &k, &w);
 }
 

@@ -17,9 +17,9 @@ static void check_random_geometries(msw_context *ctx, int cases)
         const size_t smallest = 10; /* 4 with a dilation of 3 */
 
         check_run(&l, conv, pick(0, 3), pick(smallest, 14), pick(smallest, 14));
-        if (n % 16 == 0) /* several tiles of one image */
+        if (n % 16 == 0) /* several bands of one image */
             check_run(&l, conv, 2, pick(40, 60), pick(40, 60));
-        if (n % 16 == 1) /* small images that share a tile, or several */
+        if (n % 16 == 1) /* small images that share a band, or several */
             check_run(&l, conv, pick(30, 200), smallest, smallest);
         msw_conv_free(conv);
         layer_free(&l);
@@ -142,24 +142,29 @@ static void test_pools(void **state)
     }
 }
 
-/* Depthwise layers are computed directly, and say so. */
+/* Depthwise layers have kernels of their own, and say so. */
 static void test_depthwise_kernel(void **state)
 {
-    layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 8, .channels = 1, .kernel_h = 3,
-               .kernel_w = 3, .groups = 8};
-    msw_gemm_info info;
-    msw_conv *conv;
+    static const char *const names[] = {"direct ", "depthwise "};
 
-    layer_make_weights(*state, &l, false);
-    layer_make_options(&l, true);
-    conv = layer_conv(*state, &l);
-    msw_gemm_info_init(&info);
-    assert_int_equal(msw_conv_get_info(&info, conv, 1, 9, 9), MSW_OK);
-    assert_int_equal(strncmp(info.kernel, "direct ", 7), 0);
-    assert_true(info.bytes_packed > 0 && info.bytes_dense == 0);
-    assert_int_equal(info.deterministic, 1);
-    msw_conv_free(conv);
-    layer_free(&l);
+    for (uint32_t image = 0; image <= 1; image++) {
+        layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 8, .channels = 1, .kernel_h = 3,
+                   .kernel_w = 3, .groups = 8};
+        msw_gemm_info info;
+        msw_conv *conv;
+
+        layer_make_weights(*state, &l, false);
+        layer_make_options(&l, true);
+        l.options.image = image;
+        conv = layer_conv(*state, &l);
+        msw_gemm_info_init(&info);
+        assert_int_equal(msw_conv_get_info(&info, conv, 1, 9, 9), MSW_OK);
+        assert_int_equal(strncmp(info.kernel, names[image], strlen(names[image])), 0);
+        assert_true(info.bytes_packed > 0 && info.bytes_dense == 0);
+        assert_int_equal(info.deterministic, 1);
+        msw_conv_free(conv);
+        layer_free(&l);
+    }
 }
 
 /* One dimension: kernels and images of one row. */

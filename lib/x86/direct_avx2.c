@@ -7,6 +7,7 @@ typedef __m256i mask;
 enum { LANES = 8 };
 #define VECTORS_4 3
 #define KERNEL msw__direct_avx2
+#define DEPTHWISE_KERNEL msw__depthwise_avx2
 
 #define zero_v() _mm256_setzero_ps()
 #define set1_v(f) _mm256_set1_ps(f)
@@ -27,3 +28,5 @@ static inline void store_lanes(float *p, __m256 a, size_t n)
 }
 
 #include "taps.h"
+
+#include "channels.h"

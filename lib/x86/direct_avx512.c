@@ -7,6 +7,7 @@ typedef __mmask16 mask;
 enum { LANES = 16 };
 #define VECTORS_4 4
 #define KERNEL msw__direct_avx512
+#define DEPTHWISE_KERNEL msw__depthwise_avx512
 
 #define zero_v() _mm512_setzero_ps()
 #define set1_v(f) _mm512_set1_ps(f)
@@ -19,3 +20,5 @@ enum { LANES = 16 };
 #define store_lanes(p, a, n) _mm512_mask_storeu_ps(p, mask_of(n), a)
 
 #include "taps.h"
+
+#include "channels.h"

@@ -16,7 +16,8 @@ struct compress_options {
     uint64_t bytes;   /* of the file; 0: the shares above */
     double ratio;     /* of the input's tensors to the file; 0: the same */
     uint32_t threads;
-    bool shares, f16, force, quiet; /* shares: of them, one was given */
+    uint32_t bits;    /* of a magnitude or a free weight; 0: floats */
+    bool shares, transport, f16, force, quiet; /* shares: of them, one was given */
 };
 
 int compress_options_read(struct compress_options *o, int argc, char **argv,
@@ -30,7 +31,8 @@ bool compress_selects(msw_plan_options *plan, struct compress_options *o,
 /* What became of it, for the report. */
 struct outcome {
     bool unified, kept;
-    double error;      /* ||stored - given|| / ||given|| */
+    double error;      /* ||projected - given|| / ||given|| */
+    double rounding;   /* what storing in fewer bits changes besides, in the same way */
     uint64_t bytes;    /* of its payload */
     msw_unified_info info;
 };
@@ -51,8 +53,9 @@ struct job {
 int compress_problem(struct job *j, msw_status status, const struct item *item);
 int compress_plan(msw_plan **out, struct job *j, const struct item *item,
                   const msw_plan_options *how);
-/* msw_dtype of its values in the file. */
-uint32_t compress_dtype(const struct job *j, const struct item *item);
+/* How its values are stored. Gives the bits of one, before any coding. */
+uint32_t compress_store(msw_store_options *out, const struct job *j,
+                        const struct item *item, bool unified);
 int compress_item(struct job *j, size_t index);
 /* Classes for the target and all that is encoded with them, in job.writer. */
 int compress_to_target(struct job *j);

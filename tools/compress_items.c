@@ -13,9 +13,20 @@ int compress_problem(struct job *j, msw_status status, const struct item *item)
                           j->writer ? msw_writer_error(j->writer) : "");
 }
 
-uint32_t compress_dtype(const struct job *j, const struct item *item)
+uint32_t compress_store(msw_store_options *out, const struct job *j,
+                        const struct item *item, bool unified)
 {
-    return j->options.f16 || item->type == ELEMENT_F16 ? MSW_DTYPE_F16 : MSW_DTYPE_F32;
+    const struct compress_options *o = &j->options;
+    const bool half = o->f16 || item->type == ELEMENT_F16;
+
+    msw_store_options_init(out);
+    out->encoding = o->transport ? MSW_ENCODING_TRANSPORT : MSW_ENCODING_PLAIN;
+    out->magnitudes = out->free_weights = half ? MSW_DTYPE_F16 : MSW_DTYPE_F32;
+    if (!o->bits || !unified)
+        return half ? 16 : 32;
+    out->magnitudes = out->free_weights = MSW_DTYPE_UNIFORM;
+    out->magnitude_bits = out->free_bits = o->bits;
+    return o->bits;
 }
 
 int compress_plan(msw_plan **out, struct job *j, const struct item *item,
@@ -84,8 +95,8 @@ static msw_status measure_error(double *out, msw_tensor *weights, const msw_unif
 static int add_unified(struct job *j, const struct item *item, msw_tensor *weights,
                        const msw_plan_options *how, struct outcome *outcome)
 {
-    const uint32_t dtype = compress_dtype(j, item);
     msw_store_options store;
+    msw_store_info loss;
     msw_unified *u;
     msw_plan *plan;
     msw_status status;
@@ -95,12 +106,15 @@ static int add_unified(struct job *j, const struct item *item, msw_tensor *weigh
     status = j->budget.count ?
              project_layer(&u, &j->budget.layers[j->layer++], plan, weights) :
              project(&u, j, plan, weights);
-    msw_store_options_init(&store);
-    store.magnitudes = store.free_weights = dtype;
+    compress_store(&store, j, item, true);
+    msw_store_info_init(&loss);
     msw_unified_info_init(&outcome->info);
     outcome->unified = true;
     if (!status)
         status = msw_writer_add_unified(j->writer, item->name, u, &store);
+    if (!status)
+        status = msw_writer_get_loss(&loss, j->writer, item->name);
+    outcome->rounding = loss.relative_error;
     if (!status)
         status = msw_unified_get_info(&outcome->info, u);
     if (!status)
@@ -117,8 +131,7 @@ static int add_plain(struct job *j, const struct item *item, const msw_tensor *v
     msw_store_options store;
     msw_status status;
 
-    msw_store_options_init(&store);
-    store.free_weights = compress_dtype(j, item);
+    compress_store(&store, j, item, false);
     status = msw_writer_add_tensor(j->writer, item->name, values, &store);
     if (status == MSW_E_NUMERIC) { /* infinities exist in f32 only */
         store.free_weights = MSW_DTYPE_F32;

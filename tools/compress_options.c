@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_BITS = 15 }; /* of MSW_DTYPE_UNIFORM */
 #define MOST_BYTES (UINT64_MAX / 16)
 #define MOST_RATIO 1e6
 
@@ -25,6 +26,9 @@ static const char help[] =
     "      --kind GLOB=KIND   what the dimensions mean: oi, io, oihw, ohwi\n"
     "      --groups GLOB=N    groups of a grouped convolution\n"
     "      --f16              store 16-bit floats\n"
+    "      --transport        the smallest file: entropy-coded, slower to load\n"
+    "      --bits N           with --transport: round magnitudes and free weights\n"
+    "                         to N bits, 2 to 15, sign included\n"
     "      --threads N\n"
     "  -o, --output OUT.msw\n"
     "  -f, --force            overwrite OUT.msw\n"
@@ -41,6 +45,8 @@ static const struct option options[] = {
     {"kind", required_argument, NULL, OPTION_KIND},
     {"groups", required_argument, NULL, OPTION_GROUPS},
     {"f16", no_argument, NULL, OPTION_F16},
+    {"transport", no_argument, NULL, OPTION_TRANSPORT},
+    {"bits", required_argument, NULL, OPTION_BITS},
     {"threads", required_argument, NULL, OPTION_THREADS},
     {"output", required_argument, NULL, 'o'},
     {"force", no_argument, NULL, 'f'},
@@ -51,7 +57,7 @@ static const struct option options[] = {
 
 static int read_option(struct compress_options *o, int option, struct problem *p)
 {
-    uint64_t threads = 0;
+    uint64_t count = 0;
 
     switch (option) {
     case 'b':
@@ -74,9 +80,16 @@ static int read_option(struct compress_options *o, int option, struct problem *p
         return rules_add_kind(&o->kinds, "--kind", optarg, p);
     case OPTION_GROUPS:
         return rules_add_count(&o->groups, "--groups", optarg, p);
+    case OPTION_TRANSPORT:
+        o->transport = true;
+        return p->code;
+    case OPTION_BITS:
+        option_count(&count, optarg, 2, MOST_BITS, "--bits", p);
+        o->bits = (uint32_t)count;
+        return p->code;
     case OPTION_THREADS:
-        option_count(&threads, optarg, 1, MOST_THREADS, "--threads", p);
-        o->threads = (uint32_t)threads;
+        option_count(&count, optarg, 1, MOST_THREADS, "--threads", p);
+        o->threads = (uint32_t)count;
         return p->code;
     case OPTION_F16:
         o->f16 = true;
@@ -118,6 +131,8 @@ int compress_options_read(struct compress_options *o, int argc, char **argv,
         return problem_set(p, CODE_USAGE, "compress: -o OUT.msw is missing");
     if (o->shares + (o->bytes > 0) + (o->ratio > 0) > 1)
         return problem_set(p, CODE_USAGE, "shares, --bytes and --ratio exclude each other");
+    if (o->bits && !o->transport)
+        return problem_set(p, CODE_USAGE, "--bits needs --transport");
     if (o->prune + o->unify > 1)
         return problem_set(p, CODE_USAGE, "the shares of --prune and --unify exceed 1");
     o->input = argv[optind];

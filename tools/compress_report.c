@@ -11,8 +11,8 @@ void compress_report(const struct model *m, const struct outcome *outcomes,
     char shape[SHAPE_TEXT];
     uint64_t before = 0;
 
-    printf("%-*s %16s %8s %8s %8s %12s %12s\n", width, "tensor", "shape", "pruned",
-           "unified", "error", "bytes", "was");
+    printf("%-*s %16s %8s %8s %8s %8s %12s %12s\n", width, "tensor", "shape", "pruned",
+           "unified", "error", "rounded", "bytes", "was");
     for (size_t i = 0; i < m->count; i++) {
         const struct item *item = &m->items[i];
         const struct outcome *o = &outcomes[i];
@@ -20,11 +20,12 @@ void compress_report(const struct model *m, const struct outcome *outcomes,
         before += item->bytes;
         printf("%-*s %16s ", width, item->name, shape_text(shape, item));
         if (o->unified)
-            printf("%6.1f %% %6.1f %% %8.4f",
+            printf("%6.1f %% %6.1f %% %8.4f %8.4f",
                    percent(o->info.pruned_blocks, o->info.blocks),
-                   percent(o->info.unified_blocks, o->info.blocks), o->error);
+                   percent(o->info.unified_blocks, o->info.blocks), o->error,
+                   o->rounding);
         else
-            printf("%26s", o->kept ? "kept as it is" : "plain");
+            printf("%35s", o->kept ? "kept as it is" : "plain");
         printf(" %12llu %12zu\n", (unsigned long long)o->bytes, item->bytes);
     }
     printf("%llu bytes instead of %llu: 1/%.1f\n", (unsigned long long)written,

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A file of at most so many bytes. What the blocks take is exact; what surrounds them is
- * estimated first, and known when all is encoded: at the latest the second time fits. */
+/* A file of at most so many bytes. What the blocks take before any coding is known; what
+ * surrounds them, and what coding gains, shows when all is encoded. What was too much or
+ * too little then is taken off or added: in the plain form the second time fits. */
 #include "compress.h"
 
 #include <string.h>
 
 enum {
-    ATTEMPTS = 6,
+    ATTEMPTS = 12,
     FRAME = 512,          /* header, section table, padding */
     RECORD = 40,          /* of a tensor in the index, without its name */
     BLOCKS_PER_BYTE = 5,  /* class map */
@@ -16,7 +17,8 @@ enum {
 
 static int measure_item(struct job *j, const struct item *item, const msw_plan_options *how)
 {
-    const uint32_t bits = compress_dtype(j, item) == MSW_DTYPE_F16 ? 16 : 32;
+    msw_store_options store;
+    const uint32_t bits = compress_store(&store, j, item, true);
     msw_tensor *weights;
     msw_plan *plan;
     msw_status status;
@@ -70,26 +72,32 @@ static uint64_t target_of(const struct job *j)
 
 int compress_to_target(struct job *j)
 {
+    const int settled = j->options.transport ? 3 : 1; /* the coder's gain varies */
     const uint64_t target = target_of(j);
-    uint64_t overhead, bytes = 0;
+    uint64_t overhead, room, most, bytes = 0;
 
     if (measure_all(&overhead, j))
         return j->p->code;
+    most = budget_choose(&j->budget, UINT64_MAX) / 8; /* all free */
+    room = target > overhead ? target - overhead : 0;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const uint64_t room = target > overhead ? target - overhead : 0;
-        const uint64_t used = budget_choose(&j->budget, 8 * room);
+        const uint64_t used = budget_choose(&j->budget, 8 * room) / 8;
 
         if (compress_all(j))
             return j->p->code;
         bytes = msw_writer_bytes(j->writer);
-        if (close_enough(bytes, target) || (bytes <= target && attempt > 0))
+        if (close_enough(bytes, target) ||
+            (bytes <= target && (attempt >= settled || used == most)))
             return j->p->code;
-        if (attempt == 0)
-            overhead = bytes - used / 8; /* now known */
-        else if (room == 0)
+        if (bytes <= target) {
+            room = used + (target - bytes);
+        } else if (room == 0) {
             break;
-        else /* sections begin at multiples of 64 bytes */
-            overhead += bytes - target > ALIGNMENT ? bytes - target : ALIGNMENT;
+        } else { /* sections begin at multiples of 64 bytes */
+            const uint64_t excess = bytes - target;
+            const uint64_t less = attempt && excess < ALIGNMENT ? ALIGNMENT : excess;
+            room = used > less ? used - less : 0;
+        }
     }
     return problem_set(j->p, CODE_UNMET, "%s: %llu bytes cannot be reached; %llu can",
                        j->options.output, (unsigned long long)target,

@@ -25,7 +25,7 @@ static int read_unified(struct facts *f, struct model *m, const struct item *ite
     return p->code;
 }
 
-static int read_payload_size(struct facts *f, struct model *m, const struct item *item,
+static int read_entry(struct facts *f, struct model *m, const struct item *item,
                              struct problem *p)
 {
     msw_entry entry;
@@ -36,6 +36,7 @@ static int read_payload_size(struct facts *f, struct model *m, const struct item
     if (!status)
         status = msw_reader_get_entry(&entry, m->reader, index);
     f->bytes = entry.bytes;
+    f->transport = entry.encoding == MSW_ENCODING_TRANSPORT;
     return status ? problem_status(p, status, m->path, item->name, NULL) : p->code;
 }
 
@@ -49,7 +50,7 @@ int facts_read(struct facts *f, struct model *m, const struct item *item,
     msw_plan_info_init(&f->plan);
     f->kind = item->unified ? "unified" : item_is_tensor(item) ? "plain" : "kept";
     f->bytes = item->bytes;
-    if (m->format == FORMAT_MSW && !item->kept && read_payload_size(f, m, item, p))
+    if (m->format == FORMAT_MSW && !item->kept && read_entry(f, m, item, p))
         return p->code;
     f->bits = item->count ? 8 * (double)f->bytes / (double)item->count : 0;
     if (item->unified && read_unified(f, m, item, p))

@@ -8,6 +8,7 @@
 
 struct facts {
     const char *kind;  /* "unified", "plain", "kept" */
+    bool transport;    /* entropy-coded */
     uint64_t bytes;    /* in the file */
     double bits;       /* per weight, in the file; 0 without weights */
     char values[HASH_TEXT];  /* of the elements, as `msw export` writes them */

@@ -43,8 +43,9 @@ static json_t *json_item(const struct item *item, const struct facts *f)
 
     for (uint32_t i = 0; i < item->rank; i++)
         json_array_append_new(shape, json_integer((json_int_t)item->shape[i]));
-    object = json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:s}", "name", item->name,
-        "kind", f->kind, "dtype", element_name(item->type), "shape", shape,
+    object = json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:s}", "name", item->name,
+        "kind", f->kind, "dtype", element_name(item->type), "form",
+        f->transport ? "transport" : "plain", "shape", shape,
         "weights", (json_int_t)item->count, "bytes", (json_int_t)f->bytes,
         "bits_per_weight", f->bits, "sha256", f->values);
     if (item->unified && object) {
@@ -85,8 +86,8 @@ static void print_item(int width, const struct item *item, const struct facts *f
     if (item->unified)
         snprintf(block, sizeof block, " %ux%u", (unsigned)f->plan.block_rows,
                  (unsigned)f->plan.block_columns);
-    printf("%-*s %16s %-5s %-7s%-6s", width, item->name, shape_text(shape, item),
-           element_name(item->type), f->kind, block);
+    printf("%-*s %16s %-5s %-9s %-7s%-6s", width, item->name, shape_text(shape, item),
+           element_name(item->type), f->transport ? "transport" : "plain", f->kind, block);
     if (item->unified)
         printf(" %5.1f %5.1f %5.1f", percent(f->unified.free_blocks, f->unified.blocks),
                percent(f->unified.pruned_blocks, f->unified.blocks),
@@ -102,8 +103,8 @@ static int print_table(struct model *m, struct problem *p)
     uint64_t weights = 0, bytes = file_bytes(m->path);
     struct facts f;
 
-    printf("%-*s %16s %-5s %-13s %5s %5s %5s %6s %s\n", width, "tensor", "shape", "type",
-           "kind", "free", "prun.", "unif.", "bits", "sha256");
+    printf("%-*s %16s %-5s %-9s %-13s %5s %5s %5s %6s %s\n", width, "tensor", "shape",
+           "type", "form", "kind", "free", "prun.", "unif.", "bits", "sha256");
     for (size_t i = 0; i < m->count; i++) {
         if (facts_read(&f, m, &m->items[i], p))
             return p->code;

@@ -95,6 +95,28 @@ class Budget(ToolCase):
         self.assertEqual(z['a'].dtype, np.float16)
         self.assertLessEqual(os.path.getsize('x.msw'), 4000)
 
+    def test_transport(self):
+        plain = self.compress('--prune', 0.5, '--unify', 0.4)
+        size = os.path.getsize('x.msw')
+        coded = self.compress('--prune', 0.5, '--unify', 0.4, '--transport')
+        self.assertLess(os.path.getsize('x.msw'), size)
+        for name in plain:
+            np.testing.assert_array_equal(plain[name], coded[name])
+        rounded = self.compress('--prune', 0.5, '--unify', 0.4, '--transport', '--bits', 6)
+        self.assertLess(os.path.getsize('x.msw'), size / 2)
+        t = self.tensors('x.msw')
+        self.assertEqual((t['a']['form'], t['bias']['dtype']), ('transport', 'F32'))
+        for name, w in self.layers.items():
+            step = np.abs(plain[name]).max() / 31
+            self.assertLessEqual(np.abs(plain[name] - rounded[name]).max(), step)
+            self.assertFalse(rounded[name][plain[name] == 0].any())
+        np.testing.assert_array_equal(plain['bias'], rounded['bias'])
+        for target in 2500, 4000, 9000:
+            for more in [], ['--bits', 5]:
+                self.compress('--bytes', target, '--transport', *more)
+                self.assertLessEqual(os.path.getsize('x.msw'), target)
+        self.assertGreater(os.path.getsize('x.msw'), 4000) # all free, and still smaller
+
     def test_impossible(self):
         self.run_msw('compress', 'a.npz', '-o', 'y.msw', '--bytes', 300, code=UNMET,
                      says='300 bytes cannot be reached')
@@ -102,7 +124,8 @@ class Budget(ToolCase):
 
     def test_exclusive(self):
         for arguments in (['--bytes', 9, '--ratio', 2], ['--bytes', 9, '--prune', 0.1],
-                          ['--ratio', 2, '--unify', 0.1], ['--bytes', 0], ['--ratio', 0.5]):
+                          ['--ratio', 2, '--unify', 0.1], ['--bytes', 0], ['--ratio', 0.5],
+                          ['--bits', 6], ['--bits', 16, '--transport']):
             self.run_msw('compress', 'a.npz', '-o', 'y.msw', *arguments, code=USAGE)
 
 

@@ -31,14 +31,17 @@ static msw_status take_options(msw_conv_options *o, const msw_conv_options *opti
 {
     msw_conv_options_init(o);
     if (options) {
-        const msw_status status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
+        const msw_status status =
+            msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
+
         if (status)
             return status;
     }
     if (o->reserved)
         return MSW_E_VERSION;
-    if (o->transposed > 1 || !is_output_pad(o) || o->image > MSW_IMAGE_NHWC || o->activation > MSW_ACTIVATION_RELU6 ||
-        o->fallback > MSW_FALLBACK_BLAS || o->tune > 1 ||
+    if (o->image > MSW_IMAGE_NHWC || o->activation > MSW_ACTIVATION_RELU6 ||
+        o->fallback > MSW_FALLBACK_BLAS || o->tune > 1 || o->transposed > 1 ||
+        !is_output_pad(o) ||
         (o->bias && o->bias_count != plan->rows))
         return MSW_E_INVAL;
     return MSW_OK;
@@ -214,7 +217,8 @@ static msw_status check_bytes(const msw_conv *c, uint64_t max_bytes)
     return !status && max_bytes && bytes > max_bytes ? MSW_E_LIMIT : status;
 }
 
-static msw_status make_kernels(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
+static msw_status make_kernels(msw_conv *c, const msw_unified *u,
+                               const msw_conv_options *o)
 {
     msw_status status = MSW_OK;
 
@@ -301,8 +305,8 @@ static msw_status output_size(size_t *out, const msw__axis *a, size_t size)
     return MSW_OK;
 }
 
-static msw_status axis_size(size_t *out, const msw_conv *c, const msw__axis *a, size_t size,
-                            size_t output_pad)
+static msw_status axis_size(size_t *out, const msw_conv *c, const msw__axis *a,
+                            size_t size, size_t output_pad)
 {
     if (!c->transposed)
         return output_size(out, a, size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The convolution handle, between conv.c (making), conv_transposed.c, conv_plan.c (cutting
- * a call into bands) and conv_run.c. */
+/* The convolution handle, between conv.c (making), conv_transposed.c, conv_plan.c
+ * (cutting a call into bands) and conv_run.c. */
 #ifndef MSW_LIB_CONV_H
 #define MSW_LIB_CONV_H
 

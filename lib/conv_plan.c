@@ -46,7 +46,8 @@ msw_status msw__conv_open(msw__conv_job *j, const msw_conv *c, const msw_conv_ca
 
     j->conv = c;
     *a = *call;
-    status = msw_conv_get_output(&j->x.out_height, &j->x.out_width, c, a->height, a->width);
+    status = msw_conv_get_output(&j->x.out_height, &j->x.out_width, c, a->height,
+                                 a->width);
     if (status)
         return status;
     if (!msw__size_mul(&pixels_x, a->height, a->width) ||
@@ -167,8 +168,8 @@ static size_t gemm_bytes(const msw__conv_job *j, const msw__conv_cut *k)
     return most;
 }
 
-/* *at: the place for count times size bytes. *end moves behind it, to the next multiple of
- * the alignment. */
+/* *at: the place for count times size bytes. *end moves behind it, to the next multiple
+ * of the alignment. */
 static bool place(size_t *at, size_t *end, size_t count, size_t size)
 {
     size_t bytes;
@@ -200,8 +201,10 @@ static msw_status lay_out(msw__conv_layout *w, const msw__conv_job *j,
 
     w->y_ld = odd_lines(whole);
     w->gemm_bytes = gemm_bytes(j, k);
-    if (w->gemm_bytes == SIZE_MAX || !place(&w->places, &end, c->elements, sizeof(size_t)) ||
-        !place(&w->planes, &end, msw__planes_size(&k->planes, k->images), sizeof(float)) ||
+    floats = msw__planes_size(&k->planes, k->images);
+    if (w->gemm_bytes == SIZE_MAX ||
+        !place(&w->places, &end, c->elements, sizeof(size_t)) ||
+        !place(&w->planes, &end, floats, sizeof(float)) ||
         !msw__size_mul(&floats, c->elements, matrix) ||
         !place(&w->matrix, &end, floats, sizeof(float)) ||
         !msw__size_mul(&floats, c->groups * c->outputs, k->copy_y ? w->y_ld : 0) ||

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A convolution band by band: x into planes, products or direct sums, y out of its tile. */
+/* A convolution band by band: x into planes, products or direct sums, y out of its
+ * tile. */
 #include "conv.h"
 #include "gemm.h"
 #include "sizes.h"
@@ -205,7 +206,8 @@ static msw_status run_product(const run *r, const msw__gather *x, msw_gemm_call 
 static msw__gather gather(const run *r)
 {
     const msw__planes *p = &r->cut->planes;
-    msw__gather g = {r->x, r->places, r->job->x.out_width, p->pitch, r->band.rows, p->image};
+    msw__gather g = {.x = r->x, .row = r->places, .run = r->job->x.out_width,
+                     .pitch = p->pitch, .runs = r->band.rows, .image = p->image};
 
     if (g.run == g.pitch) { /* all rows of an image lie together */
         g.run *= r->band.rows;
@@ -251,7 +253,8 @@ static void direct_unit(const run *r, size_t unit)
                           .ldy = r->ldy, .beta = r->job->call.beta == 1};
 
     u.x = r->x + image * p->image + group * c->window.channels * p->channel;
-    u.y = r->y + image * r->pixels + (group * c->outputs + block % blocks * d->rows) * u.ldy;
+    u.y = r->y + image * r->pixels +
+          (group * c->outputs + block % blocks * d->rows) * u.ldy;
     if (u.width == u.pitch) { /* all rows in one */
         u.width *= u.height;
         u.height = 1;
@@ -268,10 +271,11 @@ static msw_status run_band(const run *r)
 
     if (!status && r->cut->copy_y && r->job->call.beta)
         status = copy_tile(r, load_unit);
-    if (!status)
-        status = c->kind == MSW__CONV_DIRECT ? run_units(r, direct_unit, r->band.images * c->direct.blocks,
-                                          DIRECT_TASKS)
-                              : run_products(r);
+    if (!status && c->kind == MSW__CONV_DIRECT)
+        status = run_units(r, direct_unit, r->band.images * c->direct.blocks,
+                           DIRECT_TASKS);
+    else if (!status)
+        status = run_products(r);
     if (!status && r->cut->copy_y)
         status = copy_tile(r, store_unit);
     return status;
@@ -328,18 +332,33 @@ static void depthwise_unit(const run *r, size_t unit)
                        j->column * j->call.ldy, j->call.beta == 1);
 }
 
-static msw_status run_job(const msw__conv_job *j)
+/* With the caller's workspace, or with one of our own. */
+static msw_status run_in_bands(msw__conv_job *j)
 {
-    const run rows = {.job = j};
+    msw_context *ctx = j->conv->ctx;
     msw__conv_layout w;
     msw__conv_cut k;
-    msw_status status;
+    msw_status status = msw__conv_plan(&k, &w, j);
+
+    if (status)
+        return status;
+    if (j->call.workspace)
+        return j->call.workspace_bytes < w.bytes ? MSW_E_RANGE : run_bands(j, &k, &w);
+    status = msw__alloc(&j->call.workspace, ctx, w.bytes, 1);
+    if (!status)
+        status = run_bands(j, &k, &w);
+    msw__free(ctx, j->call.workspace, w.bytes, 1);
+    return status;
+}
+
+static msw_status run_job(msw__conv_job *j)
+{
+    const run rows = {.job = j};
 
     if (j->conv->kind == MSW__CONV_DEPTHWISE)
         return run_units(&rows, depthwise_unit, j->call.batch * j->x.out_height,
                          DIRECT_TASKS);
-    status = msw__conv_plan(&k, &w, j);
-    return status ? status : run_bands(j, &k, &w);
+    return run_in_bands(j);
 }
 
 static msw_status run_phases(const msw__conv_job *j)
@@ -357,11 +376,9 @@ static msw_status run_phases(const msw__conv_job *j)
     return status;
 }
 
-/* With the caller's workspace, or with one of our own. */
-static msw_status run_with_space(msw__conv_job *j)
+/* One workspace for all phases, so that y is as it was where there is none. */
+static msw_status run_transposed(msw__conv_job *j)
 {
-    msw_status (*const all)(const msw__conv_job *) = j->conv->transposed ? run_phases
-                                                                         : run_job;
     msw_context *ctx = j->conv->ctx;
     size_t bytes;
     msw_status status = msw__conv_space(&bytes, j);
@@ -369,10 +386,11 @@ static msw_status run_with_space(msw__conv_job *j)
     if (status)
         return status;
     if (j->call.workspace)
-        return j->call.workspace_bytes < bytes ? MSW_E_RANGE : all(j);
+        return j->call.workspace_bytes < bytes ? MSW_E_RANGE : run_phases(j);
+    j->call.workspace_bytes = bytes;
     status = msw__alloc(&j->call.workspace, ctx, bytes, 1);
     if (!status)
-        status = all(j);
+        status = run_phases(j);
     msw__free(ctx, j->call.workspace, bytes, 1);
     return status;
 }
@@ -393,5 +411,7 @@ msw_status msw_conv_run(const msw_conv *conv, const msw_conv_call *call)
     if (a.beta > 1 || ((!a.x || !a.y) && a.batch) || (uintptr_t)a.workspace % MSW__ALIGN)
         return MSW_E_INVAL;
     status = msw__conv_open(&j, conv, &a);
-    return status || !a.batch ? status : run_with_space(&j);
+    if (status || !a.batch)
+        return status;
+    return conv->transposed ? run_transposed(&j) : run_job(&j);
 }

@@ -28,8 +28,8 @@ bool msw__conv_transposed_size(size_t *out, const msw__axis *a, size_t size,
 }
 
 /* Output P gets kernel position h where P + before = p stride + h dilation. So P + before
- * has the remainder of h dilation, and reads p = (P + before) / stride - h dilation / stride,
- * rounded down. */
+ * has the remainder of h dilation, and reads p = (P + before) / stride -
+ * h dilation / stride, both rounded down. */
 static part part_of(const msw__axis *a, size_t number)
 {
     const size_t remainder = number * a->dilation % a->stride;
@@ -73,8 +73,8 @@ static size_t element(const source *s, size_t h, size_t w, size_t i)
                : i * s->kernel_h * s->kernel_w + position;
 }
 
-/* Blocks stay whole where each lies in one kernel position; otherwise they fall into their
- * columns. */
+/* Blocks stay whole where each lies in one kernel position; otherwise they fall into
+ * their columns. */
 static uint32_t block_columns(const source *s)
 {
     const msw_plan *p = s->u->plan;
@@ -106,7 +106,8 @@ static void copy_weights(float *to, const source *s)
         for (size_t h = 0; h < s->h->kernel; h++)
             for (size_t w = 0; w < s->w->kernel; w++)
                 for (size_t i = 0; i < s->channels; i++)
-                    *to++ = msw__dense_weight(s->u->plan, s->dense, o, element(s, h, w, i));
+                    *to++ = msw__dense_weight(s->u->plan, s->dense, o,
+                                              element(s, h, w, i));
 }
 
 static void copy_classes(uint8_t *to, const source *s, const msw_plan *plan)

@@ -130,8 +130,9 @@ static range interior(const msw__axis *a, size_t out, size_t size)
     return r;
 }
 
-void msw__depthwise_run(const msw__depthwise *d, const msw__window *w, const msw__images *x,
-                        size_t image, size_t row, float *y, size_t step_y, bool beta)
+void msw__depthwise_run(const msw__depthwise *d, const msw__window *w,
+                        const msw__images *x, size_t image, size_t row, float *y,
+                        size_t step_y, bool beta)
 {
     const msw__axis *a = &w->w;
     const size_t top = row * w->h.stride;

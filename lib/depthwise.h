@@ -40,8 +40,9 @@ msw_status msw__depthwise_init(msw__depthwise *d, msw_context *ctx, const msw_un
 void msw__depthwise_free(msw__depthwise *d, msw_context *ctx);
 uint64_t msw__depthwise_bytes(const msw__depthwise *d);
 const char *msw__depthwise_name(uint32_t cpu);
-/* Output row @p row of image @p image; pixel 0 of it is at @p y, the others step_y apart. */
-void msw__depthwise_run(const msw__depthwise *d, const msw__window *w, const msw__images *x,
-                        size_t image, size_t row, float *y, size_t step_y, bool beta);
+/* Output row @p row of image @p image, its pixels at y, y + step_y, ... */
+void msw__depthwise_run(const msw__depthwise *d, const msw__window *w,
+                        const msw__images *x, size_t image, size_t row, float *y,
+                        size_t step_y, bool beta);
 
 #endif /* MSW_LIB_DEPTHWISE_H */

@@ -107,15 +107,13 @@ typedef struct range {
  * `size` elements. */
 static range inside(const msw__axis *a, size_t start, size_t count, size_t size)
 {
+    const size_t left = start < a->before ? a->before - start : 0;
+    const size_t right = start < a->before + size ? a->before + size - start : 0;
     range r;
 
-    r.first = start >= a->before ? 0
-                                 : msw__min(msw__divide_up(a->before - start, a->stride), count);
-    r.end = start >= a->before + size
-                ? 0
-                : msw__min(msw__divide_up(a->before + size - start, a->stride), count);
-    if (r.end < r.first)
-        r.end = r.first;
+    r.end = msw__min(msw__divide_up(right, a->stride), count);
+    r.first = msw__min(msw__divide_up(left, a->stride), count);
+    r.end = msw__max(r.first, r.end);
     return r;
 }
 
@@ -126,9 +124,15 @@ typedef struct phase {
     size_t column;
 } phase;
 
-static phase phase_of(const msw__planes *p, const msw__axis *a, size_t number, size_t size)
+static size_t start_of(const msw__axis *a, size_t number)
 {
-    const size_t start = number * a->dilation % a->stride;
+    return a->stride == 1 ? 0 : number * a->dilation % a->stride;
+}
+
+static phase phase_of(const msw__planes *p, const msw__axis *a, size_t number,
+                      size_t size)
+{
+    const size_t start = start_of(a, number);
     phase f = {inside(a, start, p->width, size), 0};
 
     f.column = start + f.columns.first * a->stride - a->before;
@@ -184,11 +188,12 @@ static void copy_row(float *to, const msw__planes *p, const phase *f, size_t str
     zero(to + count, p->width - f->columns.end);
 }
 
-/* The image row that row i of plane row phase @p number shows; false: padding. */
+/* The image row that row i of a plane shows, of which row 0 begins at padded row
+ * @p start; false: padding. */
 static bool source_row(size_t *row, const msw__axis *a, const msw__images *x,
-                       const msw__band *band, size_t number, size_t i)
+                       const msw__band *band, size_t start, size_t i)
 {
-    const size_t padded = (band->row + i) * a->stride + number * a->dilation % a->stride;
+    const size_t padded = (band->row + i) * a->stride + start;
 
     *row = padded - a->before;
     return padded >= a->before && *row < x->height;
@@ -196,17 +201,19 @@ static bool source_row(size_t *row, const msw__axis *a, const msw__images *x,
 
 /* All planes of one channel of an image. */
 static void fill_channel(float *to, const msw__planes *p, const msw__window *w,
-                         const msw__images *x, const msw__band *band, const float *channel)
+                         const msw__images *x, const msw__band *band,
+                         const float *channel)
 {
     for (size_t h = 0; h < p->phases_h; h++)
         for (size_t v = 0; v < p->phases_w; v++) {
             const phase f = phase_of(p, &w->w, v, x->width);
+            const size_t start = start_of(&w->h, h);
 
             for (size_t i = 0; i < p->height; i++, to += p->width) {
                 size_t row;
 
                 if (f.columns.first < f.columns.end &&
-                    source_row(&row, &w->h, x, band, h, i))
+                    source_row(&row, &w->h, x, band, start, i))
                     copy_row(to, p, &f, w->w.stride, channel + row * x->pitch);
                 else
                     zero(to, p->width);
@@ -215,8 +222,9 @@ static void fill_channel(float *to, const msw__planes *p, const msw__window *w,
 }
 
 /* One row of a phase, of all channels. */
-static void fill_row(float *to, const msw__planes *p, const msw__images *x, const phase *f,
-                     size_t stride, const float *row, msw__transpose *transpose)
+static void fill_row(float *to, const msw__planes *p, const msw__images *x,
+                     const phase *f, size_t stride, const float *row,
+                     msw__transpose *transpose)
 {
     const size_t before = f->columns.first, after = p->width - f->columns.end;
 
@@ -239,15 +247,18 @@ static void fill_rows(float *to, const msw__planes *p, const msw__window *w,
     for (size_t h = 0; h < p->phases_h; h++)
         for (size_t v = 0; v < p->phases_w; v++) {
             size_t row;
-            const bool there = source_row(&row, &w->h, x, band, h, i);
+            const bool there =
+                source_row(&row, &w->h, x, band, start_of(&w->h, h), i);
             const phase f = there ? phase_of(p, &w->w, v, x->width) : nothing;
 
             fill_row(to + (h * p->phases_w + v) * p->plane + i * p->pitch, p, x, &f,
-                     w->w.stride, there ? image + row * x->pitch * x->ld : NULL, transpose);
+                     w->w.stride, there ? image + row * x->pitch * x->ld : NULL,
+                     transpose);
         }
 }
 
-size_t msw__planes_units(const msw__planes *p, const msw__images *x, const msw__band *band)
+size_t msw__planes_units(const msw__planes *p, const msw__images *x,
+                         const msw__band *band)
 {
     return p->in_place ? 0 : band->images * (x->nhwc ? p->height : x->channels);
 }

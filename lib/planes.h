@@ -2,7 +2,7 @@
 /* x as a convolution reads it.
  *
  * Padded, and for strides cut into phases, each channel becomes a few planes in which any
- * reduction element of neighbouring output pixels lies together: that of output (p, q) lies
+ * reduction element of neighbouring output pixels lies together: that of output (p, q) is
  * p rows and q floats behind that of output (0, 0). So there is no im2col matrix, whose
  * rows are the same numbers over and over.
  *
@@ -71,7 +71,8 @@ const float *msw__planes_place(const msw__planes *p, const msw__images *x,
                                const msw__band *band);
 
 /* The work of filling the planes of a band falls into so many independent units. */
-size_t msw__planes_units(const msw__planes *p, const msw__images *x, const msw__band *band);
+size_t msw__planes_units(const msw__planes *p, const msw__images *x,
+                         const msw__band *band);
 void msw__planes_fill(float *planes, const msw__planes *p, const msw__window *w,
                       const msw__images *x, const msw__band *band,
                       msw__transpose *transpose, size_t unit);

@@ -7,8 +7,8 @@
 /* In squares, so that each cache line is used at once on both sides. */
 enum { SQUARE = 16 };
 
-static void square(float *to, size_t ld_to, const float *from, size_t ld_from, size_t rows,
-                   size_t columns)
+static void square(float *to, size_t ld_to, const float *from, size_t ld_from,
+                   size_t rows, size_t columns)
 {
     for (size_t j = 0; j < columns; j++)
         for (size_t i = 0; i < rows; i++)

@@ -45,7 +45,8 @@ static void choose(problem *p)
     p->batch = pick(1, 3);
     x->channels = p->w.channels * pick(1, 3);
     x->nhwc = pick(0, 1);
-    p->array = images_new(p->batch, x->channels, x->height, x->width, !x->nhwc, pick(0, 1));
+    p->array = images_new(p->batch, x->channels, x->height, x->width, !x->nhwc,
+                          pick(0, 1));
     images_fill(&p->array);
     x->data = p->array.data;
     x->pitch = x->width;

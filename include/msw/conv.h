@@ -13,10 +13,11 @@
  *   y[b][o][p stride_h + h dilation_h - pad_top][q stride_w + w dilation_w - pad_left]
  *       gets W[o][i][h][w] x[b][i][p][q]
  *
- * W[o][i] has outputs first here, too. Kernel size, channels and groups come from the plan of the
- * weights (msw/plan.h); fully connected weights act as a 1x1 convolution. It runs as
- * msw_gemm over bands of output pixels, straight from a padded copy of x, or from x
- * itself; there is no im2col matrix.
+ * W[o][i] has outputs first here, too. Kernel size, channels and groups come from the
+ * plan of the weights (msw/plan.h); fully connected weights act as a 1x1 convolution. It
+ * runs as msw_gemm over bands of output pixels, straight from a padded copy of x, or from
+ * x itself; there is no im2col matrix. Groups with few outputs, depthwise layers among
+ * them, have kernels of their own.
  */
 #ifndef MSW_CONV_H
 #define MSW_CONV_H

@@ -11,6 +11,8 @@ enum { LANES = 8 };
 
 #define zero_v() _mm256_setzero_ps()
 #define set1_v(f) _mm256_set1_ps(f)
+#define load_v(p) _mm256_loadu_ps(p)
+#define store_v(p, a) _mm256_storeu_ps(p, a)
 #define add_v(a, b) _mm256_add_ps(a, b)
 #define fma_v(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define min_v(a, b) _mm256_min_ps(a, b)

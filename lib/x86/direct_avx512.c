@@ -11,6 +11,8 @@ enum { LANES = 16 };
 
 #define zero_v() _mm512_setzero_ps()
 #define set1_v(f) _mm512_set1_ps(f)
+#define load_v(p) _mm512_loadu_ps(p)
+#define store_v(p, a) _mm512_storeu_ps(p, a)
 #define add_v(a, b) _mm512_add_ps(a, b)
 #define fma_v(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define min_v(a, b) _mm512_min_ps(a, b)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The direct kernel (../direct.h), for the vectors that the including file has defined:
  *
- *   vector, LANES               and zero_v, set1_v, add_v, fma_v (a * b + c), min_v, max_v
- *                               (the second where one is NaN)
+ *   vector, LANES               and zero_v, set1_v, load_v, store_v, add_v, fma_v
+ *                               (a * b + c), min_v, max_v (the second where one is NaN)
  *   mask, mask_of(n)            of the first n lanes, and load_mask
  *   store_lanes(p, a, n)        the first n lanes
  *   VECTORS_4                   vectors of pixels at a time with 4 rows
@@ -22,19 +22,32 @@ typedef struct spot {
     mask use;
 } spot;
 
-INLINE void store_spot(const msw__direct_unit *u, const spot *s, uint32_t row, vector sum)
-{
-    float *y = u->y + row * u->ldy + s->y;
-    vector value = add_v(sum, set1_v(u->bias[row]));
+/* What the stores do, where they cannot change it. */
+typedef struct finish {
+    vector low, high;
+    bool beta;
+} finish;
 
-    if (u->beta)
+INLINE void store_spot(const bool FULL, const finish *f, const spot *s, float *y,
+                       vector bias, vector sum)
+{
+    vector value = add_v(sum, bias);
+
+    if (f->beta)
         value = add_v(value, load_mask(y, s->use));
-    store_lanes(y, min_v(set1_v(u->high), max_v(set1_v(u->low), value)), s->lanes);
+    value = min_v(f->high, max_v(f->low, value));
+    if (FULL)
+        store_v(y, value);
+    else
+        store_lanes(y, value, s->lanes);
 }
 
-/* R rows of NV spots. */
-INLINE void run_spots(const int R, const int NV, const msw__direct_unit *u, const spot *s)
+/* R rows of NV spots; FULL: all lanes of all of them are in use. */
+INLINE void run_spots(const int R, const int NV, const bool FULL,
+                      const msw__direct_unit *u, const spot *s)
 {
+    const finish f = {set1_v(u->low), set1_v(u->high), u->beta};
+    const uint32_t outputs = u->outputs;
     vector sum[4 * MAX_VECTORS];
 
     UNROLL for (int i = 0; i < R * NV; i++)
@@ -44,7 +57,7 @@ INLINE void run_spots(const int R, const int NV, const msw__direct_unit *u, cons
         vector xv[MAX_VECTORS];
 
         UNROLL for (int v = 0; v < NV; v++)
-            xv[v] = load_mask(x + s[v].x, s[v].use);
+            xv[v] = FULL ? load_v(x + s[v].x) : load_mask(x + s[v].x, s[v].use);
         UNROLL for (int r = 0; r < R; r++) {
             const vector wv = set1_v(w[r]);
             UNROLL for (int v = 0; v < NV; v++)
@@ -52,15 +65,21 @@ INLINE void run_spots(const int R, const int NV, const msw__direct_unit *u, cons
         }
     }
     UNROLL for (int r = 0; r < R; r++)
-        if ((uint32_t)r < u->outputs)
+        if ((uint32_t)r < outputs) {
+            const vector bias = set1_v(u->bias[r]);
+            float *y = u->y + (size_t)r * u->ldy;
             UNROLL for (int v = 0; v < NV; v++)
-                store_spot(u, &s[v], (uint32_t)r, sum[r * NV + v]);
+                store_spot(FULL, &f, &s[v], y + s[v].y, bias, sum[r * NV + v]);
+        }
 }
 
-#define DEFINE_SPOTS(R, NV)                                                 \
-    static void spots_##R##_##NV(const msw__direct_unit *u, const spot *s)  \
-    {                                                                       \
-        run_spots(R, NV, u, s);                                             \
+#define DEFINE_SPOTS(R, NV)                                                          \
+    static void spots_##R##_##NV(const msw__direct_unit *u, const spot *s, bool full) \
+    {                                                                                \
+        if (full)                                                                    \
+            run_spots(R, NV, true, u, s);                                            \
+        else                                                                         \
+            run_spots(R, NV, false, u, s);                                           \
     }
 #define DEFINE_ROWS(R) \
     DEFINE_SPOTS(R, 1) DEFINE_SPOTS(R, 2) DEFINE_SPOTS(R, 3) DEFINE_SPOTS(R, 4)
@@ -69,7 +88,7 @@ DEFINE_ROWS(1)
 DEFINE_ROWS(2)
 DEFINE_ROWS(4)
 
-typedef void spots_function(const msw__direct_unit *u, const spot *s);
+typedef void spots_function(const msw__direct_unit *u, const spot *s, bool full);
 
 static spots_function *const functions[][MAX_VECTORS] = {
     {spots_1_1, spots_1_2, spots_1_3, spots_1_4},
@@ -83,17 +102,21 @@ void KERNEL(const msw__direct_unit *u)
     const size_t most = u->rows == 4 ? VECTORS_4 : MAX_VECTORS;
     spot s[MAX_VECTORS];
     size_t count = 0;
+    bool full = true;
 
     for (size_t i = 0; i < u->height; i++)
         for (size_t j = 0; j < u->width; j += LANES) {
             const size_t left = u->width - j, lanes = left < LANES ? left : LANES;
 
-            s[count++] = (spot){i * u->pitch + j, i * u->width + j, lanes, mask_of(lanes)};
+            s[count++] = (spot){i * u->pitch + j, i * u->width + j, lanes,
+                                mask_of(lanes)};
+            full = full && lanes == LANES;
             if (count == most) {
-                run[most - 1](u, s);
+                run[most - 1](u, s, full);
                 count = 0;
+                full = true;
             }
         }
     if (count)
-        run[count - 1](u, s);
+        run[count - 1](u, s, full);
 }

@@ -31,6 +31,6 @@ void msw__transpose_avx2(float *to, size_t ld_to, const float *from, size_t ld_f
         }
     msw__transpose_c(to + whole_rows, ld_to, from + whole_rows * ld_from, ld_from,
                      rows - whole_rows, whole_columns);
-    msw__transpose_c(to + whole_columns * ld_to, ld_to, from + whole_columns, ld_from, rows,
-                     columns - whole_columns);
+    msw__transpose_c(to + whole_columns * ld_to, ld_to, from + whole_columns, ld_from,
+                     rows, columns - whole_columns);
 }

@@ -4,12 +4,12 @@
  *   conv-bench                 a table of usual layers
  *   conv-bench NAME ...        those whose names contain one of these
  *
- * Options before the names: --isa c|avx2|avx512, --blas FILE (libopenblas.so.0), --batch N
- * (1), --nchw or --nhwc (both), --mix PRUNED/UNIFIED (of all layers), --fallback (allow
- * the BLAS), --seconds S per line (0.2).
+ * Options before the names: --isa c|avx2|avx512, --blas FILE (libopenblas.so.0),
+ * --batch N (1), --nchw or --nhwc (both), --mix PRUNED/UNIFIED (of all layers),
+ * --fallback (allow the BLAS), --seconds S per line (0.2).
  *
- * Rivals: im2col of the whole image and sgemm; oneDNN on x and y as they are ("plain"), and
- * in whichever layout it likes best ("any"). Times are medians of this thread's processor
+ * Rivals: im2col of the whole image and sgemm; oneDNN on x and y as they are, and in
+ * whichever layout it likes best ("any"). Times are medians of this thread's processor
  * time. The ratio is that of the best rival to libmsw. The error is the largest of 300
  * sampled elements against sums in double precision, as a share of sum |w x|. */
 #define _GNU_SOURCE
@@ -325,13 +325,13 @@ static void run_group(bench *b, size_t image, size_t group)
     else
         matrix = x.data, ld = x.ld;
     if (b->nhwc)
-        b->s->sgemm(ROW_MAJOR, NO_TRANS, TRANS, (int)pixels, (int)outputs, (int)elements, 1,
-                    matrix, (int)ld, b->dense_ohwi + group * outputs * elements,
+        b->s->sgemm(ROW_MAJOR, NO_TRANS, TRANS, (int)pixels, (int)outputs, (int)elements,
+                    1, matrix, (int)ld, b->dense_ohwi + group * outputs * elements,
                     (int)elements, 0, y, (int)l->outputs);
     else
-        b->s->sgemm(ROW_MAJOR, NO_TRANS, NO_TRANS, (int)outputs, (int)pixels, (int)elements,
-                    1, b->dense + group * outputs * elements, (int)elements, matrix, (int)ld,
-                    0, y, (int)pixels);
+        b->s->sgemm(ROW_MAJOR, NO_TRANS, NO_TRANS, (int)outputs, (int)pixels,
+                    (int)elements, 1, b->dense + group * outputs * elements, (int)elements,
+                    matrix, (int)ld, 0, y, (int)pixels);
 }
 
 static void run_im2col(bench *b)
@@ -416,15 +416,14 @@ static double exact(double *scale, const bench *b, size_t image, size_t o, size_
         const size_t c = o / (l->outputs / l->groups) * channels + i / window;
         const size_t row = p * l->stride + i % window / l->kernel * l->dilation - l->pad;
         const size_t column = q * l->stride + i % l->kernel * l->dilation - l->pad;
+        size_t at;
         double term;
 
         if (row >= l->size || column >= l->size) /* wrapped around, too */
             continue;
-        term = (double)b->dense[o * channels * window + i] *
-               (double)b->x[b->nhwc ? ((image * l->size + row) * l->size + column) *
-                                              l->channels + c
-                                    : ((image * l->channels + c) * l->size + row) * l->size +
-                                          column];
+        at = b->nhwc ? ((image * l->size + row) * l->size + column) * l->channels + c
+                     : ((image * l->channels + c) * l->size + row) * l->size + column;
+        term = (double)b->dense[o * channels * window + i] * (double)b->x[at];
         sum += term;
         *scale += fabs(term);
     }

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 
 enum { SRC, WEIGHTS, BIAS, DST, ARRAYS };
-static const int args[ARRAYS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST};
+static const int args[ARRAYS] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS,
+                                 DNNL_ARG_DST};
 
 struct dnnl_rival {
     dnnl_engine_t engine;
@@ -55,11 +56,13 @@ static dnnl_memory_desc_t biases(const dnnl_shape *s)
 static bool choose(dnnl_rival *r, const dnnl_shape *s)
 {
     const dnnl_memory_desc_t x = image(s, s->channels, s->height, s->width, !s->plain);
-    const dnnl_memory_desc_t y = image(s, s->outputs, s->out_height, s->out_width, !s->plain);
+    const dnnl_memory_desc_t y =
+        image(s, s->outputs, s->out_height, s->out_width, !s->plain);
     const dnnl_memory_desc_t w = kernels(s, true), b = biases(s);
     const dnnl_dims_t stride = {(dnnl_dim_t)s->stride, (dnnl_dim_t)s->stride};
     const dnnl_dims_t pad = {(dnnl_dim_t)s->pad, (dnnl_dim_t)s->pad};
-    const dnnl_dims_t dilation = {(dnnl_dim_t)s->dilation - 1, (dnnl_dim_t)s->dilation - 1};
+    const dnnl_dim_t gap = (dnnl_dim_t)s->dilation - 1;
+    const dnnl_dims_t dilation = {gap, gap};
     dnnl_convolution_desc_t d;
 
     return !dnnl_dilated_convolution_forward_desc_init(

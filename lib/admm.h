@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The solver, as its own files see it: admm.c (the object), penalty.c, admm_update.c
- * (Z and U step), schedule.c, retrain.c, optimiser.c, admm_run.c. */
+/* The solver, as its own files see it. */
 #ifndef MSW_LIB_ADMM_H
 #define MSW_LIB_ADMM_H
 
@@ -104,6 +103,10 @@ struct msw_admm {
 /* Begin and end a call that changes the solver. MSW_E_STATE from inside a callback. */
 msw_status msw__admm_enter(msw_admm *admm) MSW_NODISCARD;
 msw_status msw__admm_leave(msw_admm *admm, msw_status status) MSW_NODISCARD;
+/* The same for setters, which may be called from inside progress, and return there. */
+msw_status msw__admm_enter_setter(msw_admm *admm, enum msw__admm_state *from) MSW_NODISCARD;
+msw_status msw__admm_leave_to(msw_admm *admm, enum msw__admm_state state,
+                              msw_status status) MSW_NODISCARD;
 /* Text for msw_admm_error(); returns @p status. */
 #ifdef __GNUC__
 __attribute__((format(printf, 3, 4)))
@@ -111,6 +114,19 @@ __attribute__((format(printf, 3, 4)))
 msw_status msw__admm_fail(msw_admm *admm, msw_status status, const char *format, ...);
 /* MSW_E_RANGE with a text when there is no such layer. */
 msw_status msw__admm_layer(msw__layer **out, msw_admm *admm, uint32_t layer) MSW_NODISCARD;
+/* Excluded classes stay at 0. */
+void msw__layer_set_ratios(msw__layer *layer, double prune, double unify);
+
+/* admm_options.c */
+
+/* Defaults filled in. */
+msw_status msw__admm_take_options(msw_admm_options *o,
+                                  const msw_admm_options *options) MSW_NODISCARD;
+bool msw__rho_valid(double rho);
+/* And finite. */
+bool msw__positive(double x);
+
+/* admm_tasks.c */
 
 /* Memory for the two functions below: call it once the layers are complete. */
 msw_status msw__admm_reserve_tasks(msw_admm *admm) MSW_NODISCARD;

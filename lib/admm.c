@@ -115,7 +115,7 @@ static void free_text(msw_context *ctx, char *text)
         msw__free(ctx, text, strlen(text) + 1, 1);
 }
 
-static void free_layer(msw_admm *admm, msw__layer *l)
+void msw__layer_free(msw_admm *admm, msw__layer *l)
 {
     msw__layer_free_state(admm, l);
     free_text(admm->ctx, l->name);
@@ -148,7 +148,7 @@ void msw_admm_free(msw_admm *admm)
     }
     msw__admm_close_scratch(admm);
     for (uint32_t i = 0; i < admm->layer_count; i++)
-        free_layer(admm, &admm->layers[i]);
+        msw__layer_free(admm, &admm->layers[i]);
     msw__free(ctx, admm->gradient_data, admm->layer_count, sizeof *admm->gradient_data);
     msw__free(ctx, admm->weight_data, admm->layer_count, sizeof *admm->weight_data);
     msw__free(ctx, admm->layers, admm->layer_room, sizeof *admm->layers);

@@ -45,6 +45,7 @@ typedef struct msw__admm_sums {
  * layer. */
 typedef struct msw__admm_scratch {
     msw__candidate *candidates;
+    float *magnitudes;
     uint8_t *classes;
     size_t *columns[2]; /* of the views of weights and D */
     msw__admm_sums *sums;
@@ -114,6 +115,8 @@ __attribute__((format(printf, 3, 4)))
 msw_status msw__admm_fail(msw_admm *admm, msw_status status, const char *format, ...);
 /* MSW_E_RANGE with a text when there is no such layer. */
 msw_status msw__admm_layer(msw__layer **out, msw_admm *admm, uint32_t layer) MSW_NODISCARD;
+/* All that a layer holds. */
+void msw__layer_free(msw_admm *admm, msw__layer *layer);
 /* Excluded classes stay at 0. */
 void msw__layer_set_ratios(msw__layer *layer, double prune, double unify);
 
@@ -152,6 +155,7 @@ static inline size_t msw__element_tasks(size_t count)
 msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
 void msw__layer_free_state(msw_admm *admm, msw__layer *layer);
 uint64_t msw__layer_state_bytes(const msw__layer *layer);
+size_t msw__sign_bytes(const msw_plan *plan);
 /* Scratch of an update, or with all false only what msw__admm_rescale() needs. */
 msw_status msw__admm_open_scratch(msw_admm *admm, bool all) MSW_NODISCARD;
 void msw__admm_close_scratch(msw_admm *admm);
@@ -171,7 +175,7 @@ bool msw__admm_can_rescale(const msw__layer *layer, double ratio);
 /* U *= ratio * h_old / h_new in one layer that has begun; h NULL: 1. Needs scratch. */
 void msw__admm_rescale(msw_admm *admm, msw__layer *layer, double ratio,
                        const msw_tensor *h_old, const msw_tensor *h_new);
-/* Tasks of an update of a layer. */
+/* Tasks of an update of a layer (strip.c). */
 size_t msw__update_tasks(const msw_plan *plan);
 
 /* Row r of block row i starts at this bit of layer->signs. Block rows start on a byte,
@@ -200,6 +204,8 @@ msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tenso
 
 /* retrain.c */
 
+/* Memory of views, kept until the end: whatever masks from now on cannot fail. */
+msw_status msw__admm_reserve_columns(msw_admm *admm) MSW_NODISCARD;
 /* Project a gradient, slot or the weights of a layer, if it is frozen. */
 void msw__layer_mask(const msw_admm *admm, const msw__layer *layer, msw_tensor *t,
                      msw_slot kind);

@@ -2,11 +2,10 @@
 /* Memory of the ADMM phase, and the check of tensors. */
 #include "admm.h"
 #include "elements.h"
+#include "lanes.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { LANES = 8 }; /* fixed counts of inner loops, for compilers to vectorise */
 
 /* Scratch */
 
@@ -29,6 +28,7 @@ void msw__admm_close_scratch(msw_admm *admm)
     msw__admm_scratch *s = &admm->scratch;
 
     msw__free(admm->ctx, s->candidates, s->blocks, sizeof *s->candidates);
+    msw__free(admm->ctx, s->magnitudes, s->blocks, sizeof *s->magnitudes);
     msw__free(admm->ctx, s->classes, s->blocks, 1);
     for (size_t i = 0; i < 2; i++)
         msw__free(admm->ctx, s->columns[i], s->column_count, sizeof *s->columns[i]);
@@ -56,6 +56,10 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
         s->candidates = memory;
     }
     if (!status && all) {
+        status = msw__alloc(&memory, admm->ctx, s->blocks, sizeof *s->magnitudes);
+        s->magnitudes = memory;
+    }
+    if (!status && all) {
         status = msw__alloc(&memory, admm->ctx, s->blocks, 1);
         s->classes = memory;
     }
@@ -69,14 +73,14 @@ uint64_t msw__admm_scratch_bytes(const msw_admm *admm)
     msw__admm_scratch s;
 
     largest_sizes(admm, &s);
-    return (uint64_t)s.blocks * (sizeof *s.candidates + 1) +
+    return (uint64_t)s.blocks * (sizeof *s.candidates + sizeof *s.magnitudes + 1) +
            (uint64_t)s.column_count * 2 * sizeof *s.columns[0] +
            (uint64_t)s.sum_count * sizeof *s.sums;
 }
 
 /* State */
 
-static size_t sign_bytes(const msw_plan *p)
+size_t msw__sign_bytes(const msw_plan *p)
 {
     return p->block_row_count * msw__sign_panel(p);
 }
@@ -89,7 +93,7 @@ void msw__layer_free_state(msw_admm *admm, msw__layer *l)
         return;
     msw__free(admm->ctx, l->classes, l->plan->block_count, 1);
     msw__free(admm->ctx, l->magnitudes, l->plan->block_count, sizeof *l->magnitudes);
-    msw__free(admm->ctx, l->signs, sign_bytes(l->plan), 1);
+    msw__free(admm->ctx, l->signs, msw__sign_bytes(l->plan), 1);
     l->classes = NULL;
     l->magnitudes = NULL;
     l->signs = NULL;
@@ -101,7 +105,7 @@ uint64_t msw__layer_state_bytes(const msw__layer *l)
         return 0;
     return sizeof *l->d + (uint64_t)l->d->count * sizeof(float) +
            (uint64_t)l->plan->block_count * (1 + sizeof *l->magnitudes) +
-           sign_bytes(l->plan);
+           msw__sign_bytes(l->plan);
 }
 
 msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *l)
@@ -119,7 +123,7 @@ msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *l)
         l->magnitudes = memory;
     }
     if (!status) {
-        status = msw__calloc(&memory, admm->ctx, sign_bytes(l->plan), 1);
+        status = msw__calloc(&memory, admm->ctx, msw__sign_bytes(l->plan), 1);
         l->signs = memory;
     }
     return status;
@@ -128,24 +132,22 @@ msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *l)
 /* Checks */
 
 typedef struct check_job {
+    const msw__lane_kernels *lanes;
     msw__elements elements;
     float limit;
     atomic_bool failed;
 } check_job;
 
-static bool within(const float *x, size_t stride, float limit, size_t n)
+static bool within(const check_job *j, const float *x, size_t n)
 {
-    size_t i = 0;
-    uint32_t outside[LANES] = {0};
+    const size_t stride = j->elements.stride;
 
-    for (; stride == 1 && i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            outside[k] |= !(fabsf(x[i + k]) <= limit);
-    for (; i < n; i++)
-        outside[0] |= !(fabsf(x[i * stride]) <= limit);
-    for (size_t k = 1; k < LANES; k++)
-        outside[0] |= outside[k];
-    return !outside[0];
+    if (stride == 1)
+        return j->lanes->within(x, j->limit, n);
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(x[i * stride]) <= j->limit))
+            return false;
+    return true;
 }
 
 static void check_task(size_t index, void *arg)
@@ -159,7 +161,7 @@ static void check_task(size_t index, void *arg)
         size_t n = end - i;
         const float *x = msw__elements_at(&j->elements, i, &n);
 
-        if (!within(x, j->elements.stride, j->limit, n))
+        if (!within(j, x, n))
             atomic_store_explicit(&j->failed, true, memory_order_relaxed);
         i += n;
     }
@@ -168,7 +170,8 @@ static void check_task(size_t index, void *arg)
 msw_status msw__admm_check(msw_admm *admm, const msw__layer *layer, const msw_tensor *t,
                            float limit, const char *what)
 {
-    check_job j = {.elements = msw__elements_of(t), .limit = limit};
+    check_job j = {.lanes = msw__lanes(admm->ctx->cpu),
+                   .elements = msw__elements_of(t), .limit = limit};
     msw_status status;
 
     atomic_init(&j.failed, false);

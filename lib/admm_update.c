@@ -1,337 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Z and U step.
- *
- *   V = W + U = W + (Z - D)      in FREE blocks U = 0, so V = W
- *   Z' = projection of V
- *   U' = (V - Z') rho / rho'     rho * U is kept when rho changes
- *   D' = Z' - U'
- *
- * Blocks are worked on in strips: the rows of a block row by some columns of the GEMM
- * view, few enough to stay in the first-level cache. */
-#include "admm.h"
+/* Z and U step of all layers: what strip.h does to each. */
 #include "elements.h"
-#include "lanes.h"
+#include "strip.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
-
-enum {
-    LANES = MSW__LANES,
-    STRIP_ROW = 256, /* columns of a strip, unless R x C asks for another count */
-    STRIP_AIM = 2048,
-    STRIP = MSW_MAX_BLOCK * MSW_MAX_BLOCK,
-    TASK_WEIGHTS = 1 << 15
-};
-
-typedef struct job {
-    msw__layer *layer;
-    const msw_plan *plan;
-    msw__view w, d, h, h_old; /* those of h: data NULL for none */
-    size_t task_rows;         /* block rows of one task */
-    size_t strip;             /* columns of one strip */
-    double ratio;             /* U' = ratio * U */
-    msw__candidate *candidates;
-    const uint8_t *classes;   /* those of Z' */
-    msw__admm_sums *sums;
-} job;
-
-/* What Z is in each column of a strip, spread from its blocks: see msw__lane_z(). */
-typedef struct columns {
-    float magnitude[STRIP_ROW];
-    uint32_t held[STRIP_ROW];
-} columns;
-
-typedef struct strip {
-    size_t block_row, block, blocks;    /* number of its first block */
-    size_t row, rows, column, columns;  /* where in the view */
-    size_t ld;                          /* columns, rounded up to LANES */
-    float v[STRIP], h[STRIP];
-    columns old;                        /* Z before */
-    float w[STRIP_ROW], d[STRIP_ROW];   /* one row; beyond `columns` they stay 0 */
-} strip;
-
-static inline size_t at_most(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Blocks of one row of blocks side by side in a strip, times C. */
-static size_t strip_columns(const msw_plan *p)
-{
-    const size_t c = p->block_columns;
-    const size_t aim = at_most(STRIP_AIM / p->block_rows, STRIP_ROW);
-
-    return aim < c ? c : aim / c * c;
-}
-
-static size_t task_rows(const msw_plan *p)
-{
-    const size_t row = p->block_rows * p->columns;
-
-    return row < TASK_WEIGHTS ? TASK_WEIGHTS / row : 1;
-}
-
-size_t msw__update_tasks(const msw_plan *p)
-{
-    const size_t rows = task_rows(p);
-
-    return (p->block_row_count + rows - 1) / rows;
-}
-
-/* Strips */
-
-static void strip_open(strip *s, const job *j, size_t block_row, size_t column)
-{
-    const msw_plan *p = j->plan;
-
-    s->block_row = block_row;
-    s->row = msw__plan_row(p, block_row);
-    s->rows = msw__plan_rows(p, block_row);
-    s->column = column;
-    s->columns = at_most(j->strip, p->columns - column);
-    s->ld = (s->columns + LANES - 1) / LANES * LANES;
-    s->block = block_row * p->block_column_count + column / p->block_columns;
-    s->blocks = (s->columns + p->block_columns - 1) / p->block_columns;
-    for (size_t c = s->columns; c < s->ld; c++)
-        s->w[c] = s->d[c] = 0;
-}
-
-/* Blocks of the strip, by their place in it. */
-static size_t block_columns(const strip *s, const job *j, size_t b)
-{
-    return at_most(j->plan->block_columns, s->columns - b * j->plan->block_columns);
-}
-
-static void spread(columns *to, const strip *s, const job *j, const uint8_t *classes,
-                   const float *magnitudes)
-{
-    size_t c = 0;
-
-    for (size_t b = 0; b < s->blocks; b++) {
-        const uint8_t class = classes[b];
-        const float magnitude = class == MSW_CLASS_UNIFIED ? magnitudes[b] : 0;
-        const uint32_t held = class == MSW_CLASS_FREE ? 0 : UINT32_MAX;
-
-        for (const size_t end = c + block_columns(s, j, b); c < end; c++) {
-            to->magnitude[c] = magnitude;
-            to->held[c] = held;
-        }
-    }
-    for (; c < s->ld; c++) {
-        to->magnitude[c] = 0;
-        to->held[c] = 0;
-    }
-}
-
-static void spread_old(strip *s, const job *j)
-{
-    spread(&s->old, s, j, j->layer->classes + s->block, j->layer->magnitudes + s->block);
-}
-
-static void gather_row(float *to, const strip *s, const msw__view *view, size_t r)
-{
-    msw__view_gather(to, s->columns, view, s->row + r, 1, s->column, s->columns);
-}
-
-static size_t sign_bit(const strip *s, const job *j, size_t r)
-{
-    return msw__sign_bit(j->plan, s->block_row, r) + s->column;
-}
-
-/* Eight of the old Z, from column c of the strip on; s->d is row r of D. */
-static inline void row_z(float z[LANES], const strip *s, const job *j, size_t r, size_t c)
-{
-    const size_t n = at_most(LANES, s->columns - c);
-
-    msw__lanes_z(z, msw__lanes_load_signs(j->layer->signs, sign_bit(s, j, r) + c, n),
-                 s->old.magnitude + c, s->old.held + c, s->d + c);
-}
-
-static void strip_importance(strip *s, const job *j)
-{
-    if (j->h.data)
-        msw__view_gather(s->h, s->ld, &j->h, s->row, s->rows, s->column, s->columns);
-}
-
-static void strip_v(strip *s, const job *j)
-{
-    spread_old(s, j);
-    for (size_t r = 0; r < s->rows; r++) {
-        float *v = s->v + r * s->ld;
-
-        gather_row(s->w, s, &j->w, r);
-        gather_row(s->d, s, &j->d, r);
-        for (size_t c = 0; c < s->ld; c += LANES) {
-            float z[LANES];
-
-            row_z(z, s, j, r, c);
-            msw__lanes_v(v + c, s->w + c, z, s->d + c);
-        }
-    }
-    strip_importance(s, j);
-}
-
-/* Run `work` on every strip of a task's block rows. */
-static void each_strip(size_t task, job *j, void (*work)(strip *s, job *j, size_t task))
-{
-    const size_t first = task * j->task_rows;
-    const size_t end = at_most(first + j->task_rows, j->plan->block_row_count);
-    strip s;
-
-    for (size_t i = first; i < end; i++)
-        for (size_t column = 0; column < j->plan->columns; column += j->strip) {
-            strip_open(&s, j, i, column);
-            work(&s, j, task);
-        }
-}
-
-/* First pass: what pruning and unifying each block of V would cost. */
-
-static void rate_strip(strip *s, job *j, size_t task)
-{
-    (void)task;
-    strip_v(s, j);
-    for (size_t b = 0; b < s->blocks; b++) {
-        const size_t c = b * j->plan->block_columns;
-        const msw__block_costs costs = msw__block_cost(
-            s->v + c, s->ld, j->h.data ? s->h + c : NULL, s->ld, s->rows,
-            block_columns(s, j, b));
-
-        j->candidates[s->block + b] =
-            msw__candidate_of((uint32_t)(s->block + b), &costs);
-    }
-}
-
-static void rate_task(size_t task, void *arg)
-{
-    each_strip(task, arg, rate_strip);
-}
-
-/* Second pass: Z', D' and the residuals. */
-
-typedef struct lane_sums {
-    double weights[LANES / 2], primal[LANES / 2], dual[LANES / 2];
-    float bound[LANES];
-} lane_sums;
-
-static void close_sums(msw__admm_sums *sums, const lane_sums *lanes)
-{
-    sums->weights += msw__lanes_total(lanes->weights);
-    sums->primal += msw__lanes_total(lanes->primal);
-    sums->dual += msw__lanes_total(lanes->dual);
-    for (size_t k = 0; k < LANES; k++)
-        if (sums->bound < lanes->bound[k])
-            sums->bound = lanes->bound[k];
-}
-
-static float block_magnitude(const strip *s, const job *j, size_t b)
-{
-    const size_t c = b * j->plan->block_columns;
-
-    return msw__block_magnitude(s->v + c, s->ld, j->h.data ? s->h + c : NULL, s->ld,
-                                s->rows, block_columns(s, j, b));
-}
-
-static void new_magnitudes(columns *next, strip *s, const job *j)
-{
-    float *magnitudes = j->layer->magnitudes + s->block;
-    const uint8_t *classes = j->classes + s->block;
-
-    for (size_t b = 0; b < s->blocks; b++)
-        magnitudes[b] = classes[b] == MSW_CLASS_UNIFIED ? block_magnitude(s, j, b) : 0;
-    spread(next, s, j, classes, magnitudes);
-}
-
-/* Row r of D becomes that of D'. */
-static void project_row(strip *s, const job *j, const columns *next, lane_sums *sums,
-                        size_t r)
-{
-    static const float zero[LANES] = {0};
-    const float *v = s->v + r * s->ld;
-
-    for (size_t c = 0; c < s->ld; c += LANES) {
-        float z_old[LANES], z[LANES], d[LANES];
-
-        row_z(z_old, s, j, r, c);
-        msw__lanes_project(z, d, v + c, next->magnitude + c, next->held + c,
-                           (float)j->ratio);
-        msw__lanes_store_signs(j->layer->signs, sign_bit(s, j, r) + c,
-                               at_most(LANES, s->columns - c), msw__lanes_signs(v + c));
-        msw__lanes_add_squares(sums->weights, s->w + c, zero);
-        msw__lanes_add_squares(sums->primal, s->w + c, z);
-        msw__lanes_add_squares(sums->dual, z, z_old);
-        msw__lanes_largest(sums->bound, d);
-        memcpy(s->d + c, d, sizeof d);
-    }
-}
-
-static void project_strip(strip *s, job *j, size_t task)
-{
-    lane_sums sums = {{0}, {0}, {0}, {0}};
-    columns next;
-
-    strip_v(s, j);
-    new_magnitudes(&next, s, j);
-    for (size_t c = 0; c < s->ld; c += LANES)
-        msw__lanes_largest(sums.bound, next.magnitude + c);
-    for (size_t r = 0; r < s->rows; r++) {
-        gather_row(s->w, s, &j->w, r);
-        gather_row(s->d, s, &j->d, r);
-        project_row(s, j, &next, &sums, r);
-        msw__view_scatter(&j->d, s->row + r, 1, s->column, s->columns, s->d, s->columns);
-    }
-    close_sums(&j->sums[task], &sums);
-}
-
-static void project_task(size_t task, void *arg)
-{
-    job *j = arg;
-
-    memset(&j->sums[task], 0, sizeof j->sums[task]);
-    each_strip(task, j, project_strip);
-}
-
-/* U alone changes: rho or the importance does. */
-
-static void rescale_strip(strip *s, job *j, size_t task)
-{
-    lane_sums sums = {{0}, {0}, {0}, {0}};
-    float h[STRIP_ROW], h_old[STRIP_ROW];
-
-    spread_old(s, j);
-    for (size_t c = 0; c < s->ld; c++)
-        h[c] = h_old[c] = 1;
-    for (size_t r = 0; r < s->rows; r++) {
-        gather_row(s->d, s, &j->d, r);
-        if (j->h.data)
-            gather_row(h, s, &j->h, r);
-        if (j->h_old.data)
-            gather_row(h_old, s, &j->h_old, r);
-        for (size_t c = 0; c < s->ld; c += LANES) {
-            float z[LANES];
-
-            row_z(z, s, j, r, c);
-            for (size_t k = 0; k < LANES; k++) {
-                const double scale = j->ratio * (double)h_old[c + k] / (double)h[c + k];
-                const double u = (double)z[k] - (double)s->d[c + k];
-
-                s->d[c + k] = (float)((double)z[k] - scale * u);
-            }
-            msw__lanes_largest(sums.bound, s->d + c);
-        }
-        msw__view_scatter(&j->d, s->row + r, 1, s->column, s->columns, s->d, s->columns);
-    }
-    close_sums(&j->sums[task], &sums);
-}
-
-static void rescale_task(size_t task, void *arg)
-{
-    job *j = arg;
-
-    memset(&j->sums[task], 0, sizeof j->sums[task]);
-    each_strip(task, j, rescale_strip);
-}
 
 /* With |W| up to it, |V| <= |W| + 2 bound and |D'| <= (1 + 2 ratio) |V| are finite. 0
  * when there is no such limit. */
@@ -349,17 +23,14 @@ bool msw__admm_can_rescale(const msw__layer *l, double ratio)
 
 /* One layer */
 
-static void open_job(job *j, const msw_admm *admm, msw__layer *l, double ratio)
+static void open_job(msw__update_job *j, const msw_admm *admm, msw__layer *l, double ratio)
 {
     const msw__admm_scratch *s = &admm->scratch;
 
-    memset(j, 0, sizeof *j);
-    j->layer = l;
-    j->plan = l->plan;
-    j->task_rows = task_rows(l->plan);
-    j->strip = strip_columns(l->plan);
+    msw__update_job_fill(j, admm->ctx, l);
     j->ratio = ratio;
     j->candidates = s->candidates;
+    j->magnitudes = s->magnitudes;
     j->classes = s->classes;
     j->sums = s->sums;
     msw__view_fill(&j->w, l->plan, l->weights, s->columns[0]);
@@ -367,7 +38,8 @@ static void open_job(job *j, const msw_admm *admm, msw__layer *l, double ratio)
 }
 
 /* Dense like D: the same offsets. */
-static void set_importance(msw__view *h, const job *j, const msw_tensor *importance)
+static void set_importance(msw__view *h, const msw__update_job *j,
+                           const msw_tensor *importance)
 {
     *h = j->d;
     h->data = importance ? importance->data : NULL;
@@ -394,12 +66,12 @@ static double relative(double residual, double weights)
 void msw__admm_rescale(msw_admm *admm, msw__layer *l, double ratio,
                        const msw_tensor *h_old, const msw_tensor *h_new)
 {
-    job j;
+    msw__update_job j;
 
     open_job(&j, admm, l, ratio);
     set_importance(&j.h, &j, h_new);
     set_importance(&j.h_old, &j, h_old);
-    msw__admm_all_tasks(admm, msw__update_tasks(l->plan), rescale_task, &j);
+    msw__admm_all_tasks(admm, msw__update_tasks(l->plan), msw__rescale_task, &j);
     for (size_t i = 0; i < msw__update_tasks(l->plan); i++)
         if (l->bound < j.sums[i].bound)
             l->bound = j.sums[i].bound;
@@ -415,7 +87,7 @@ static double rho_ratio(const msw_admm *admm, const msw__layer *l, bool first)
     return first ? 0 : l->rho / next_rho(admm, l);
 }
 
-static void choose_classes(msw_admm *admm, job *j, size_t prune, size_t unify)
+static void choose_classes(msw_admm *admm, msw__update_job *j, size_t prune, size_t unify)
 {
     const size_t blocks = j->plan->block_count;
 
@@ -423,7 +95,7 @@ static void choose_classes(msw_admm *admm, job *j, size_t prune, size_t unify)
         memset(admm->scratch.classes, MSW_CLASS_FREE, blocks);
         return;
     }
-    msw__admm_all_tasks(admm, msw__update_tasks(j->plan), rate_task, j);
+    msw__admm_all_tasks(admm, msw__update_tasks(j->plan), msw__rate_task, j);
     msw__project_classes(admm->scratch.classes, j->candidates, blocks, prune, unify);
 }
 
@@ -432,15 +104,17 @@ static void update_layer(msw_admm *admm, msw__layer *l, double share, double rat
     const size_t tasks = msw__update_tasks(l->plan);
     msw__admm_sums sums;
     size_t prune, unify;
-    job j;
+    msw__update_job j;
 
     open_job(&j, admm, l, ratio);
     set_importance(&j.h, &j, l->importance);
     msw__shares_count(&prune, &unify, share * l->prune, share * l->unify,
                       l->plan->block_count);
     choose_classes(admm, &j, prune, unify);
-    msw__admm_all_tasks(admm, tasks, project_task, &j);
+    msw__admm_all_tasks(admm, tasks, msw__project_task, &j);
     memcpy(l->classes, j.classes, l->plan->block_count);
+    for (size_t b = 0; b < l->plan->block_count; b++)
+        l->magnitudes[b] = j.classes[b] == MSW_CLASS_UNIFIED ? j.magnitudes[b] : 0;
     sums = add_sums(j.sums, tasks);
     l->bound = sums.bound;
     l->primal = relative(sums.primal, sums.weights);
@@ -548,34 +222,20 @@ msw_status msw_admm_update(msw_admm *admm)
 
 /* Z, written to a tensor that stands in for the weights. */
 
-static void write_strip(strip *s, job *j, size_t task)
-{
-    (void)task;
-    spread_old(s, j);
-    for (size_t r = 0; r < s->rows; r++) {
-        gather_row(s->d, s, &j->d, r);
-        for (size_t c = 0; c < s->ld; c += LANES) {
-            float z[LANES];
-
-            row_z(z, s, j, r, c);
-            for (size_t k = 0; k < LANES; k++)
-                s->w[c + k] = z[k] + 0; /* no -0 in PRUNED blocks */
-        }
-        msw__view_scatter(&j->w, s->row + r, 1, s->column, s->columns, s->w, s->columns);
-    }
-}
-
 static msw_status write_z(msw_tensor *z, msw__layer *l)
 {
-    job j = {.layer = l, .plan = l->plan, .task_rows = l->plan->block_row_count,
-             .strip = strip_columns(l->plan)};
-    msw_status status = msw__view_new(&j.w, l->plan, z);
+    msw__update_job j;
+    msw_status status;
+
+    msw__update_job_fill(&j, l->plan->ctx, l);
+    status = msw__view_new(&j.w, l->plan, z);
 
     if (status)
         return status;
     status = msw__view_new(&j.d, l->plan, l->d);
     if (!status) {
-        each_strip(0, &j, write_strip);
+        for (size_t i = 0; i < msw__update_tasks(l->plan); i++)
+            msw__write_z_task(i, &j);
         msw__view_free(&j.d);
     }
     msw__view_free(&j.w);

@@ -36,7 +36,7 @@ static inline point adam(point p, float g, const rule *r)
     return p;
 }
 
-static uint32_t slot_count(const msw_admm_options *o)
+uint32_t msw__optimiser_slots(const msw_admm_options *o)
 {
     if (o->optimiser == MSW_OPTIMISER_ADAM)
         return 2;
@@ -51,7 +51,7 @@ msw_slot msw__slot_kind(const msw_admm_options *o, uint32_t k)
 
 msw_status msw__optimiser_prepare(msw_admm *admm)
 {
-    const uint32_t slots = slot_count(&admm->options);
+    const uint32_t slots = msw__optimiser_slots(&admm->options);
 
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__layer *l = &admm->layers[i];

@@ -5,6 +5,8 @@
 
 #include "admm.h"
 
+/* How many slots a weight has. */
+uint32_t msw__optimiser_slots(const msw_admm_options *o);
 /* What slot k of the optimiser holds. */
 msw_slot msw__slot_kind(const msw_admm_options *o, uint32_t k);
 /* Slots, all zero, of every layer that has none yet. */

@@ -3,12 +3,12 @@
  * at the speed of memory. */
 #include "admm.h"
 #include "elements.h"
+#include "lanes.h"
 
 #include <math.h>
 
-enum { LANES = 8 }; /* fixed counts of inner loops, for compilers to vectorise */
-
 typedef struct job {
+    const msw__lane_kernels *lanes;
     msw__elements weights, grad;
     const float *d, *h; /* dense; h NULL: 1 */
     size_t count;
@@ -16,28 +16,7 @@ typedef struct job {
     atomic_bool poisoned;
 } job;
 
-/* Both functions return 0 or NaN: x * 0 is NaN for NaN and for infinities alone. */
-
-static float add_contiguous(float *restrict g, const float *restrict w,
-                            const float *restrict d, float factor, size_t n)
-{
-    float poison[LANES] = {0};
-    size_t i = 0;
-
-    for (; i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++) {
-            g[i + k] += factor * (w[i + k] - d[i + k]);
-            poison[k] += g[i + k] * 0;
-        }
-    for (; i < n; i++) {
-        g[i] += factor * (w[i] - d[i]);
-        poison[0] += g[i] * 0;
-    }
-    for (size_t k = 1; k < LANES; k++)
-        poison[0] += poison[k];
-    return poison[0];
-}
-
+/* 0 or NaN, like the kernel: x * 0 is NaN for NaN and for infinities alone. */
 static float add_strided(float *g, size_t stride_g, const float *w, size_t stride_w,
                          const float *d, const float *h, float factor, size_t n)
 {
@@ -64,12 +43,13 @@ static void add_task(size_t index, void *arg)
         size_t n = end - i;
         const float *w = msw__elements_at(&j->weights, i, &n);
         float *g = msw__elements_at(&j->grad, i, &n);
+        const float *h = j->h ? j->h + i : NULL;
 
-        if (!j->h && j->weights.stride == 1 && j->grad.stride == 1)
-            poison += add_contiguous(g, w, j->d + i, j->factor, n);
+        if (j->weights.stride == 1 && j->grad.stride == 1)
+            poison += j->lanes->penalty(g, w, j->d + i, h, j->factor, n);
         else
-            poison += add_strided(g, j->grad.stride, w, j->weights.stride, j->d + i,
-                                  j->h ? j->h + i : NULL, j->factor, n);
+            poison += add_strided(g, j->grad.stride, w, j->weights.stride, j->d + i, h,
+                                  j->factor, n);
         i += n;
     }
     if (poison != 0)
@@ -79,7 +59,8 @@ static void add_task(size_t index, void *arg)
 msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tensor *grad,
                               double scale)
 {
-    job j = {.weights = msw__elements_of(layer->weights),
+    job j = {.lanes = msw__lanes(admm->ctx->cpu),
+             .weights = msw__elements_of(layer->weights),
              .grad = msw__elements_of(grad),
              .d = layer->d->data,
              .h = layer->importance ? layer->importance->data : NULL,

@@ -21,13 +21,14 @@ static msw_status fit_layer(msw_admm *admm, msw__layer *l)
     return msw__unified_fit(&l->frozen, l->plan, l->weights, &importance, prune, unify);
 }
 
-/* Memory of views, kept until the end: whatever masks from now on cannot fail. */
-static msw_status reserve_columns(msw_admm *admm)
+msw_status msw__admm_reserve_columns(msw_admm *admm)
 {
     size_t most = 0;
     msw_status status;
     void *memory;
 
+    if (admm->columns)
+        return MSW_OK;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const msw_plan *p = admm->layers[i].plan;
 
@@ -45,7 +46,7 @@ static msw_status fit_layers(msw_admm *admm)
     msw_status status = msw__admm_reserve_tasks(admm);
 
     if (!status)
-        status = reserve_columns(admm);
+        status = msw__admm_reserve_columns(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             status = fit_layer(admm, &admm->layers[i]);

@@ -111,7 +111,7 @@ typedef struct msw_admm_memory {
     size_t size;
     uint64_t state;      /**< D = Z - U, classes, magnitudes, signs: at most 1.15 times
                               the weights for blocks of 16 weights or more */
-    uint64_t scratch;    /**< at the most, during an update: for blocks of 8 weights or
+    uint64_t scratch;    /**< at the most, during an update: for blocks of 9 weights or
                               more at most half the largest layer, or 1 MiB */
     uint64_t gradients;  /**< made by msw_admm_run() for its callbacks */
     uint64_t slots, importance, rollback; /**< opt-in, 0 otherwise */

@@ -183,6 +183,67 @@ static msw_status run_solver(world *w)
     return msw_admm_run(w->admm, &host, 5);
 }
 
+/* Saving and loading */
+
+static msw_status save(world *w)
+{
+    msw_status status = msw_writer_new(&w->writer, w->ctx);
+
+    if (!status)
+        status = msw_admm_save(w->writer, w->admm);
+    if (!status) {
+        w->image_size = (size_t)msw_writer_bytes(w->writer);
+        status = msw_writer_write_buffer(w->writer, w->image, IMAGE);
+    }
+    if (status) {
+        msw_writer_free(w->writer);
+        w->writer = NULL;
+    }
+    return status;
+}
+
+static uint64_t digest_image(world *w)
+{
+    return oom_hash(1, w->image, w->image_size);
+}
+
+/* A state to load: the weights move on behind it. */
+static msw_status set_up_saved(world *w, msw_status (*set_up)(world *w))
+{
+    msw_status status = set_up(w);
+
+    if (!status)
+        status = run_solver(w);
+    if (!status)
+        status = save(w);
+    if (!status)
+        status = run_solver(w);
+    if (!status)
+        status = msw_reader_open_buffer(&w->reader, w->ctx, w->image, w->image_size, NULL);
+    return status;
+}
+
+static msw_status set_up_saved_adam(world *w)
+{
+    return set_up_saved(w, set_up_adam);
+}
+
+static msw_status set_up_saved_frozen(world *w)
+{
+    return set_up_saved(w, set_up_frozen);
+}
+
+/* Nothing changes on failure, on which the weights tell. */
+static msw_status load(world *w)
+{
+    const uint64_t before = digest_w(w);
+    const msw_status status = msw_admm_load(w->admm, w->reader);
+
+    if ((digest_w(w) == before) != (status != MSW_OK))
+        w->bad = true;
+    return status;
+}
+
 static const scenario scenarios[] = {
     {"admm_new", NULL, new_solver, digest_solver},
     {"admm_add_layer", new_solver, add_first_layer, digest_solver},
@@ -199,6 +260,10 @@ static const scenario scenarios[] = {
     {"admm_run, SGD", set_up_sgd, run_solver, NULL},
     {"admm_run, Adam", set_up_adam, run_solver, NULL},
     {"admm_run, frozen", set_up_frozen, run_solver, NULL},
+    {"admm_save", set_up_update, save, digest_image},
+    {"admm_save, frozen", set_up_frozen, save, digest_image},
+    {"admm_load", set_up_saved_adam, load, digest_w},
+    {"admm_load, frozen", set_up_saved_frozen, load, digest_w},
 };
 
 int main(void)

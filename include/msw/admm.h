@@ -123,8 +123,8 @@ typedef struct msw_admm_memory {
  * negative value on error (MSW_E_HOST); the value is kept, see
  * msw_admm_host_code(). It must return: no longjmp, no exception. On the same
  * solver it may call msw_admm_stop() and, inside progress, the const getters,
- * msw_admm_get_z() and the three setters below; everything else returns
- * MSW_E_STATE. It runs on the thread that called msw_admm_run(), never in a
+ * msw_admm_get_z(), msw_admm_save() and the three setters below; everything else
+ * returns MSW_E_STATE. It runs on the thread that called msw_admm_run(), never in a
  * parallel task.
  */
 typedef struct msw_host {
@@ -260,6 +260,29 @@ MSW_API void msw_admm_stop(msw_admm *admm);
  */
 MSW_API msw_status msw_admm_unify(msw_unified **out, const msw_admm *admm,
                                   uint32_t layer) MSW_NODISCARD;
+
+/* Interrupted and resumed, a training ends with the same bits: save now and then, load
+ * after starting anew, and go on. */
+
+/**
+ * Add the whole state to @p writer: weights, Z, U, rho, ratios, importance, structure,
+ * slots of the built-in optimiser, counters. The host adds what else it goes on from
+ * (its place in the data, its random numbers, slots of its own optimiser) as metadata
+ * and tensors under names of its own, not beginning with "msw.", and saves the writer:
+ * one file, replaced atomically. All is copied: while the writer lives it needs as
+ * much memory again. Also inside progress. After a failure free the writer.
+ * MSW_E_EXISTS: the writer has a solver's state already.
+ */
+MSW_API msw_status msw_admm_save(msw_writer *writer, const msw_admm *admm) MSW_NODISCARD;
+/**
+ * Bring the solver, and the weights in the host's tensors, to the state in a file that
+ * msw_admm_save() wrote for a solver of the same layers (names, shapes, plans,
+ * exclusions) and optimiser. Options other than the learning rate are those the solver
+ * was made with; for the same bits make it with the same. MSW_E_NOTFOUND: no
+ * state in the file; MSW_E_INVAL: that of another solver; MSW_E_CORRUPT: it is not as
+ * msw_admm_save() writes it. Solver and weights are then as they were.
+ */
+MSW_API msw_status msw_admm_load(msw_admm *admm, msw_reader *reader) MSW_NODISCARD;
 
 /** Write the layer's Z to @p z: evaluate the projected network while training.
  * Before the first penalty or update, when frozen, or without a plan: the weights. */

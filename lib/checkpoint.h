@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A solver's state as records and tensors of a file: doc/format.md, "Solver state". */
+#ifndef MSW_LIB_CHECKPOINT_H
+#define MSW_LIB_CHECKPOINT_H
+
+#include "admm.h"
+
+#include <string.h>
+
+#define MSW__CHECKPOINT_KEY "msw.admm"
+
+enum {
+    MSW__CHECKPOINT_VERSION = 1,
+    MSW__CHECKPOINT_BYTES = 64,
+    MSW__CHECKPOINT_LAYER_BYTES = 64, /* without the name */
+    MSW__CHECKPOINT_NAME = 64         /* of a part: "msw.admm.4294967295.importance" */
+};
+
+/* What a layer has. */
+enum {
+    MSW__PART_PLAN = 1,
+    MSW__PART_STATE = 2, /* D, classes, magnitudes, signs */
+    MSW__PART_FROZEN = 4,
+    MSW__PART_IMPORTANCE = 8,
+    MSW__PART_ROLLBACK = 16,
+    MSW__PART_SLOT = 32, /* and 64, the second one */
+    MSW__PARTS = 127
+};
+
+uint32_t msw__layer_parts(const msw__layer *layer);
+/* Tells plans apart: of all that a plan says, permutations included. */
+uint32_t msw__plan_sum(const msw_plan *plan);
+
+static inline uint64_t msw__double_bits(double x)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline double msw__double_of(uint64_t bits)
+{
+    double x;
+
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* "msw.admm.LAYER.PART", or without the part. */
+void msw__checkpoint_name(char name[MSW__CHECKPOINT_NAME], uint32_t layer, const char *part);
+/* The names of the slots' parts. */
+extern const char *const msw__slot_parts[MSW__SLOTS];
+
+#endif /* MSW_LIB_CHECKPOINT_H */

@@ -3,6 +3,7 @@
 
 #include "layers.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 // Blocks of each layer, and shares of them. The first layer has few weights and stays as

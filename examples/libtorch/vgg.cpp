@@ -3,6 +3,7 @@
 
 #include "layers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #ifdef __GLIBC__

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -118,6 +119,32 @@ double accuracy(vgg net, const images &set)
     const auto right = predictions(net, set).eq(set.labels(0, set.count()));
 
     return 100.0 * right.to(torch::kFloat64).mean().item<double>();
+}
+
+static double thread_seconds()
+{
+    std::timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+double microseconds_per_image(vgg net, int64_t batch)
+{
+    constexpr int rounds = 21, count = 256;
+    const torch::NoGradGuard no_grad;
+    const auto pixels = torch::randn({batch, 1, IMAGE_SIDE, IMAGE_SIDE});
+    std::vector<double> seconds;
+
+    net->eval();
+    for (int round = 0; round < rounds; round++) {
+        const double start = thread_seconds();
+        for (int64_t i = 0; i < count; i += batch)
+            net->forward(pixels);
+        seconds.push_back(thread_seconds() - start);
+    }
+    std::nth_element(seconds.begin(), seconds.begin() + rounds / 2, seconds.end());
+    return 1e6 * seconds[rounds / 2] / count;
 }
 
 void report(const char *phase, int64_t epoch, int64_t epochs, double loss)

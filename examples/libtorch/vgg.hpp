@@ -47,5 +47,6 @@ void prepare_process(uint64_t seed);
 
 torch::Tensor predictions(vgg net, const images &set); // a class for each image
 double accuracy(vgg net, const images &set);           // per cent
+double microseconds_per_image(vgg net, int64_t batch); // processor time, median
 
 void report(const char *phase, int64_t epoch, int64_t epochs, double loss);

@@ -92,6 +92,8 @@ try {
     std::printf("bytes.f32 %lld\n", static_cast<long long>(values) * 4);
     std::printf("bytes.file %llu\n",
                 static_cast<unsigned long long>(c.save(name + ".msw")));
+    std::printf("us_per_image.torch.batch1 %.2f\n", microseconds_per_image(net, 1));
+    std::printf("us_per_image.torch.batch64 %.2f\n", microseconds_per_image(net, 64));
     write_classes(name + ".classes", predictions(net, test));
     return 0;
 } catch (const std::exception &e) {

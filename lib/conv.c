@@ -89,6 +89,16 @@ msw_status msw__conv_bytes(uint64_t *out, const msw_conv *c)
     return status;
 }
 
+/* x may be the matrix of the products. */
+static bool reads_matrix(const msw_conv *c)
+{
+    const msw__axis *h = &c->window.h, *w = &c->window.w;
+
+    return c->image == MSW_IMAGE_NCHW && h->kernel == 1 && w->kernel == 1 &&
+           h->stride == 1 && w->stride == 1 && !h->before && !h->after && !w->before &&
+           !w->after;
+}
+
 static msw_status make_group(msw_conv *c, const msw_unified *u, size_t group,
                              const msw_gemm_options *options)
 {
@@ -96,11 +106,11 @@ static msw_status make_group(msw_conv *c, const msw_unified *u, size_t group,
     msw_status status;
 
     if (c->groups == 1)
-        return msw_gemm_new(&c->gemms[0], c->ctx, u, options);
+        return msw__gemm_new(&c->gemms[0], c->ctx, u, options, !reads_matrix(c));
     status = msw__unified_group(&slice, u, group);
     if (status)
         return status;
-    status = msw_gemm_new(&c->gemms[group], c->ctx, slice, options);
+    status = msw__gemm_new(&c->gemms[group], c->ctx, slice, options, !reads_matrix(c));
     msw_unified_free(slice);
     return status;
 }

@@ -91,8 +91,8 @@ static msw_status make(msw_gemm *g, const msw_unified *u, const msw_gemm_options
     return status;
 }
 
-msw_status msw_gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
-                        const msw_gemm_options *options)
+msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
+                         const msw_gemm_options *options, bool gathers)
 {
     msw_gemm_options o;
     msw_status status;
@@ -116,12 +116,19 @@ msw_status msw_gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
     g->ctx = msw_context_ref(ctx);
     g->rows = u->plan->rows;
     g->columns = u->plan->columns;
+    g->gathers = gathers;
     status = make(g, u, &o);
     if (status)
         msw_gemm_free(g);
     else
         *out = g;
     return status;
+}
+
+msw_status msw_gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
+                        const msw_gemm_options *options)
+{
+    return msw__gemm_new(out, ctx, u, options, false);
 }
 
 msw_gemm *msw_gemm_ref(msw_gemm *gemm)

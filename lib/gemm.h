@@ -221,6 +221,7 @@ struct msw_gemm {
     msw__gemm_table table;
     msw__packing packs[MSW__GEMM_BLAS]; /* without chunks: not kept */
     float *dense;   /* for the BLAS, as the tensor's view without permutations; or NULL */
+    bool gathers;   /* X is not a matrix: other than the wide kernels need a copy */
     bool tuned;
     msw__gemm_timing timings[MSW__TIMINGS];
     size_t timing_count;
@@ -232,7 +233,10 @@ typedef struct msw__gemm_choice_made {
     double predicted, measured, dense; /* as in msw_gemm_info */
 } msw__gemm_choice_made;
 
-/* gemm.c. The call is checked. */
+/* gemm.c. Where @p gathers, X is mostly going to be a msw__gather. */
+msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
+                         const msw_gemm_options *options, bool gathers) MSW_NODISCARD;
+/* The call is checked. */
 msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind,
                             const msw_gemm_call *c) MSW_NODISCARD;
 

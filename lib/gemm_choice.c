@@ -42,6 +42,9 @@ const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind)
 
 /* The model: seconds */
 
+/* Nanoseconds to write and read an element of X. */
+static const double copy_cost = 0.4;
+
 static double predict_packed(const msw_gemm *g, msw__gemm_kind kind, size_t n)
 {
     const msw__gemm_traits *t = g->table.traits[kind];
@@ -67,7 +70,11 @@ static double predict_blas(const msw_gemm *g, size_t n)
 
 static double predict(const msw_gemm *g, msw__gemm_kind kind, size_t n)
 {
-    return kind == MSW__GEMM_BLAS ? predict_blas(g, n) : predict_packed(g, kind, n);
+    const double copied = g->gathers && kind != MSW__GEMM_WIDE
+                              ? (double)g->columns * (double)n : 0;
+
+    return 1e-9 * copied * copy_cost +
+           (kind == MSW__GEMM_BLAS ? predict_blas(g, n) : predict_packed(g, kind, n));
 }
 
 /* Of those that there are; the one with a packing that the model likes best when only

@@ -115,7 +115,6 @@ class Budget(ToolCase):
             for more in [], ['--bits', 5]:
                 self.compress('--bytes', target, '--transport', *more)
                 self.assertLessEqual(os.path.getsize('x.msw'), target)
-        self.assertGreater(os.path.getsize('x.msw'), 4000) # all free, and still smaller
 
     def test_impossible(self):
         self.run_msw('compress', 'a.npz', '-o', 'y.msw', '--bytes', 300, code=UNMET,

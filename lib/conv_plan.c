@@ -10,6 +10,7 @@ enum {
      * enough for a product to share out. */
     BAND_BYTES = 1024 * 1024,
     DIRECT_BAND_BYTES = 256 * 1024,
+    NHWC_BAND_BYTES = 384 * 1024, /* y is copied, too */
     MIN_PIXELS = 128,
     /* NCHW: images with fewer output pixels share a band, at the price of copying y. */
     SMALL_IMAGE = 128
@@ -131,7 +132,9 @@ static bool cut_job(msw__conv_cut *k, const msw__conv_job *j, bool matrix)
     k->images = k->rows = 1;
     if (!msw__planes_init(&k->planes, &j->conv->window, &j->x, 1, height))
         return false;
-    rows = (j->conv->kind == MSW__CONV_DIRECT ? DIRECT_BAND_BYTES : BAND_BYTES) /
+    rows = (j->conv->kind == MSW__CONV_DIRECT ? DIRECT_BAND_BYTES
+            : j->x.nhwc                       ? NHWC_BAND_BYTES
+                                              : BAND_BYTES) /
            (row_bytes(j, k, matrix) + 1);
     if (rows < (double)height || !shared)
         k->rows = even(height, rows > least ? rows : least);

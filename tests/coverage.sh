@@ -16,7 +16,7 @@ need_packages gcc g++ meson ninja-build pkg-config libcmocka-dev libopenblas-dev
     gcovr
 [ -f "$BUILD/build.ninja" ] ||
     meson setup "$BUILD" -Db_coverage=true -Dbuildtype=debug -Doptimization=1 -Dtests=enabled \
-        -Dexamples=disabled
+        -Dexamples=disabled -Dtools=disabled
 ninja -C "$BUILD"
 find "$BUILD" -name '*.gcda' -delete
 meson test -C "$BUILD" --no-rebuild --timeout-multiplier 8 --suite quick >"$BUILD/tests.log" ||

@@ -71,6 +71,12 @@ static void test_allocator(void **state)
     assert_int_equal(msw_tensor_new(&t, ctx, shape, 2), MSW_OK);
     assert_int_equal(msw_context_memory(ctx), f.live);
     assert_true(f.live >= 5 * 7 * sizeof(float));
+    msw_tensor_free(t);
+    faults_arm(&f, 1, false);
+    assert_int_equal(msw_tensor_new(&t, ctx, shape, 2), MSW_E_NOMEM);
+    assert_int_equal(msw_context_memory(ctx), f.live); /* what was refused is not counted */
+    faults_arm(&f, 0, false);
+    assert_int_equal(msw_tensor_new(&t, ctx, shape, 2), MSW_OK);
     msw_context_free(ctx); /* the tensor keeps it alive */
     assert_int_equal(msw_context_memory(ctx), f.live);
     msw_tensor_free(t);

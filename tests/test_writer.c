@@ -11,10 +11,10 @@
 static void test_names(void **state)
 {
     static const char *const bad[] = {"",         "\n",           "a\tb",     "\x7f",
-                                      "\xc2\x85", "\xff",         "\xc3",     "\xc0\xaf",
+                                      "\xc2\x85", "\xc2\x9f", "\xff",         "\xc3",     "\xc0\xaf",
                                       "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
                                       "\xf8\x88\x80\x80\x80"};
-    static const char *const good[] = {"a", " ", "../x", "\xc3\xa9", "\xe2\x82\xac",
+    static const char *const good[] = {"a", " ", "../x", "\xc2\xa0", "\xc3\xa9", "\xe2\x82\xac",
                                        "\xf0\x9f\x8e\x82", "\xf4\x8f\xbf\xbf"};
     static const size_t shape[1] = {1};
     char longest[1025];

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_LAYERS = 6 };
+enum { MOST_LAYERS = 6, MEMORY = 256 << 20 };
 
 typedef struct recipe {
     const uint8_t *at, *end;
@@ -25,10 +25,11 @@ static uint32_t next(recipe *r, uint32_t limit)
     return r->at < r->end ? *r->at++ % limit : 0;
 }
 
-/* In the transport form, any floats; false: plain after all. */
+/* In the transport form, any floats; false: plain after all. Values are below 1, steps
+ * are not too many. */
 static int next_store(recipe *r, msw_store_options *o)
 {
-    static const double steps[] = {0.5, 0.01, 1e-3, 3e-5};
+    static const double steps[] = {0.5, 0.01, 1e-3, 4e-5};
 
     msw_store_options_init(o);
     if (next(r, 3) == 0)
@@ -141,6 +142,19 @@ static uint8_t *written(msw_writer *w, size_t *size)
     return data;
 }
 
+/* One for all inputs: making one asks the processor what it can, which takes long where
+ * that is emulated. */
+static msw_context *shared_context(void)
+{
+    static msw_context *ctx;
+    msw_context_options o;
+
+    msw_context_options_init(&o);
+    o.memory_limit = MEMORY;
+    require(ctx || msw_context_new(&ctx, &o) == MSW_OK);
+    return ctx;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     recipe from = {data, data + size};
@@ -151,10 +165,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t bytes, again_bytes;
     uint8_t *file, *again;
     msw_writer *w, *copy;
-    msw_context *ctx;
+    msw_context *ctx = shared_context();
+    const uint64_t before = msw_context_memory(ctx);
     msw_reader *r;
 
-    require(msw_context_new(&ctx, NULL) == MSW_OK);
     require(msw_writer_new(&w, ctx) == MSW_OK);
     for (uint32_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "%u", (unsigned)i);
@@ -175,7 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     msw_reader_free(r);
     msw_writer_free(w);
     msw_writer_free(copy);
-    msw_context_free(ctx);
+    require(msw_context_memory(ctx) == before);
     free(again);
     free(file);
     return 0;

@@ -24,7 +24,7 @@ status=0
 for target; do
     ninja -C "$build" "tests/fuzz/fuzz_$target"
     mkdir -p "$build/$target"
-    "$build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=4096 -timeout=5 \
+    "$build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=4096 -timeout=60 \
         -rss_limit_mb=1024 -artifact_prefix="$build/crash-$target-" -print_final_stats=1 \
         "$build/$target" "tests/fuzz/corpus/${target%_repaired}" || status=1
 done

@@ -89,21 +89,29 @@ static void check_rewrite(msw_context *ctx, msw_reader *r, const uint8_t *file, 
     free(again);
 }
 
+/* One for all inputs: making one asks the processor what it can, which takes long where
+ * that is emulated. */
+static msw_context *shared_context(void)
+{
+    static msw_context *ctx;
+    msw_context_options o;
+
+    msw_context_options_init(&o);
+    o.memory_limit = MEMORY;
+    require(ctx || msw_context_new(&ctx, &o) == MSW_OK);
+    return ctx;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    msw_context_options o;
-    msw_context *ctx;
-    uint64_t before;
+    msw_context *ctx = shared_context();
+    const uint64_t before = msw_context_memory(ctx);
     size_t file_size;
     uint8_t *file;
     msw_reader *r;
 
     if (size <= RECIPE)
         return 0;
-    msw_context_options_init(&o);
-    o.memory_limit = MEMORY;
-    require(msw_context_new(&ctx, &o) == MSW_OK);
-    before = msw_context_memory(ctx);
     file = file_from(&file_size, data, size);
     if (msw_reader_open_buffer(&r, ctx, file, file_size, NULL) == MSW_OK) {
         if (sample_load_all(r) == MSW_OK)
@@ -113,7 +121,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         msw_reader_free(r);
     }
     require(msw_context_memory(ctx) == before);
-    msw_context_free(ctx);
     free(file);
     return 0;
 }

@@ -201,6 +201,78 @@ static void test_f32_keeps_every_bit(void **state)
     free(data);
 }
 
+/* Indices of one, two and four bytes. */
+static void test_wide_permutations(void **state)
+{
+    static const size_t columns[] = {256, 257, 65536, 65537};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        const size_t shape[2] = {1, columns[i]};
+        uint32_t *order = malloc(columns[i] * sizeof *order);
+        msw_writer *w = file_new_writer();
+        msw_plan_options o;
+        msw_unified *u, *got;
+        msw_tensor *t;
+        msw_plan *plan;
+        msw_reader *r;
+        uint8_t *data;
+        size_t size;
+
+        assert_non_null(order);
+        for (size_t c = 0; c < columns[i]; c++)
+            order[c] = (uint32_t)(columns[i] - 1 - c);
+        msw_plan_options_init(&o);
+        o.column_permutation = order;
+        assert_int_equal(msw_plan_new(&plan, file_ctx, shape, 2, &o), MSW_OK);
+        assert_int_equal(msw_tensor_new(&t, file_ctx, shape, 2), MSW_OK);
+        assert_int_equal(msw_unified_from(&u, plan, t, NULL), MSW_OK);
+        assert_int_equal(msw_writer_add_unified(w, "u", u, NULL), MSW_OK);
+        data = file_written(w, &size);
+        r = file_open(data, size);
+        assert_int_equal(msw_reader_unified(&got, r, "u"), MSW_OK);
+        assert_memory_equal(got->plan->column_permutation, order,
+                            columns[i] * sizeof *order);
+        msw_unified_free(got);
+        msw_unified_free(u);
+        msw_reader_free(r);
+        msw_writer_free(w);
+        msw_tensor_free(t);
+        msw_plan_free(plan);
+        free(data);
+        free(order);
+    }
+}
+
+static void test_reader_arguments(void **state)
+{
+    size_t size, at;
+    uint8_t *data = sample_file(&size, file_ctx);
+    msw_reader *r = file_open(data, size);
+    const void *value;
+    msw_unified *u;
+    msw_tensor *t;
+    msw_entry e;
+
+    (void)state;
+    msw_entry_init(&e);
+    assert_int_equal(msw_reader_get_entry(NULL, r, 0), MSW_E_INVAL);
+    assert_int_equal(msw_reader_get_entry(&e, NULL, 0), MSW_E_INVAL);
+    assert_int_equal(msw_reader_find(NULL, r, "fc"), MSW_E_INVAL);
+    assert_int_equal(msw_reader_find(&at, r, NULL), MSW_E_INVAL);
+    assert_null(msw_reader_metadata_key(NULL, 0));
+    assert_int_equal(msw_reader_get_metadata(NULL, &size, r, "model"), MSW_E_INVAL);
+    assert_int_equal(msw_reader_get_metadata(&value, NULL, r, "model"), MSW_E_INVAL);
+    assert_int_equal(msw_reader_get_metadata(&value, &size, r, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_reader_unified(NULL, r, "fc"), MSW_E_INVAL);
+    assert_int_equal(msw_reader_unified(&u, r, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_reader_tensor(NULL, r, "conv.bias"), MSW_E_INVAL);
+    assert_int_equal(msw_reader_tensor(&t, r, NULL), MSW_E_INVAL);
+    assert_null(t);
+    msw_reader_free(r);
+    free(data);
+}
+
 static void test_kinds(void **state)
 {
     size_t size;
@@ -512,6 +584,8 @@ int main(void)
         FILE_TEST(test_many_names),
         FILE_TEST(test_strided_tensor),
         FILE_TEST(test_f32_keeps_every_bit),
+        FILE_TEST(test_wide_permutations),
+        FILE_TEST(test_reader_arguments),
         FILE_TEST(test_kinds),
         FILE_TEST(test_release),
         FILE_TEST(test_trusted),

@@ -152,6 +152,22 @@ static void test_cut_sections(void **state)
     expect_sections(s, count + 1, MSW_E_FORMAT);
 }
 
+/* Not even the number of records. */
+static void test_short_index(void **state)
+{
+    container_section s[CONTAINER_MOST];
+    const size_t count = container_sections(s, damage.file, damage.size);
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const container_section old = s[i];
+
+        for (s[i].size = 1; s[i].size < 4; s[i].size++)
+            expect_sections(s, count, MSW_E_FORMAT);
+        s[i] = old;
+    }
+}
+
 /* A byte more at the end of each section. */
 static void test_longer_sections(void **state)
 {
@@ -498,6 +514,7 @@ int main(void)
         DAMAGE_TEST(test_unknown_before_wild),
         DAMAGE_TEST(test_rearranged_sections),
         DAMAGE_TEST(test_cut_sections),
+        DAMAGE_TEST(test_short_index),
         DAMAGE_TEST(test_longer_sections),
         DAMAGE_TEST(test_table_of_unknown),
         DAMAGE_TEST(test_most_sections),

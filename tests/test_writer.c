@@ -10,12 +10,27 @@
 
 static void test_names(void **state)
 {
-    static const char *const bad[] = {"",         "\n",           "a\tb",     "\x7f",
-                                      "\xc2\x85", "\xc2\x9f", "\xff",         "\xc3",     "\xc0\xaf",
-                                      "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+    static const char *const bad[] = {"",
+                                      "\n",
+                                      "a\tb",
+                                      "\x7f",
+                                      "\xc2\x85",
+                                      "\xc2\x9f",
+                                      "\xff",
+                                      "\xc3",
+                                      "\xc0\xaf",
+                                      "\xe0\x80\xaf",
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
                                       "\xf8\x88\x80\x80\x80"};
-    static const char *const good[] = {"a", " ", "../x", "\xc2\xa0", "\xc3\xa9", "\xe2\x82\xac",
-                                       "\xf0\x9f\x8e\x82", "\xf4\x8f\xbf\xbf"};
+    static const char *const good[] = {"a",
+                                       " ",
+                                       "../x",
+                                       "\xc2\xa0",
+                                       "\xc3\xa9",
+                                       "\xe2\x82\xac",
+                                       "\xf0\x9f\x8e\x82",
+                                       "\xf4\x8f\xbf\xbf"};
     static const size_t shape[1] = {1};
     char longest[1025];
     msw_writer *w = file_new_writer();
@@ -190,6 +205,44 @@ static void test_overhead(void **state)
     msw_writer_free(w);
 }
 
+static int64_t no_bytes(uint64_t offset, void *data, size_t size, void *user)
+{
+    (void)offset;
+    (void)data;
+    (void)size;
+    (void)user;
+    return 0;
+}
+
+/* A magnitude that f16 cannot hold, in both forms. */
+static void test_large_magnitude(void **state)
+{
+    static const size_t shape[2] = {8, 8};
+    static const uint8_t class = MSW_CLASS_UNIFIED;
+    msw_writer *w = file_new_writer();
+    msw_store_options o;
+    msw_unified *u;
+    msw_plan *plan;
+    msw_tensor *t;
+
+    (void)state;
+    assert_int_equal(msw_tensor_new(&t, file_ctx, shape, 2), MSW_OK);
+    assert_int_equal(msw_plan_new(&plan, file_ctx, shape, 2, NULL), MSW_OK);
+    for (size_t i = 0; i < t->count; i++)
+        t->data[i] = 70000;
+    assert_int_equal(msw_unified_new(&u, plan, t, &class, 1), MSW_OK);
+    msw_store_options_init(&o);
+    o.magnitudes = MSW_DTYPE_F16;
+    for (o.encoding = 0; o.encoding < 2; o.encoding++) {
+        assert_int_equal(msw_writer_add_unified(w, "u", u, &o), MSW_E_RANGE);
+        assert_non_null(strstr(msw_writer_error(w), "65504"));
+    }
+    msw_unified_free(u);
+    msw_plan_free(plan);
+    msw_tensor_free(t);
+    msw_writer_free(w);
+}
+
 static void test_arguments(void **state)
 {
     msw_writer *w = file_new_writer(), *none = w;
@@ -210,6 +263,15 @@ static void test_arguments(void **state)
     assert_int_equal(msw_writer_new(&none, NULL), MSW_E_INVAL);
     assert_null(none);
     assert_int_equal(msw_writer_add_unified(w, "n", NULL, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_writer_add_unified(NULL, "n", NULL, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_writer_add_tensor(NULL, "n", NULL, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_writer_add_metadata(w, "n", "", SIZE_MAX), MSW_E_RANGE);
+    assert_int_equal(msw_writer_get_loss(NULL, w, "n"), MSW_E_INVAL);
+    assert_int_equal(msw_writer_get_loss(&info, NULL, "n"), MSW_E_INVAL);
+    assert_int_equal(msw_writer_save(NULL, "x"), MSW_E_INVAL);
+    assert_int_equal(msw_writer_save(w, "/tmp"), MSW_E_IO); /* a directory, in the root */
+    assert_int_equal(msw_writer_write(NULL, &io), MSW_E_INVAL);
+    assert_int_equal(msw_writer_write_buffer(NULL, &o, 64), MSW_E_INVAL);
     assert_int_equal(msw_writer_add_tensor(w, "n", NULL, NULL), MSW_E_INVAL);
     assert_int_equal(msw_writer_add_metadata(w, "n", NULL, 1), MSW_E_INVAL);
     assert_int_equal(msw_writer_add_metadata(w, NULL, "", 0), MSW_E_INVAL);
@@ -240,6 +302,9 @@ static void test_arguments(void **state)
     assert_int_equal(msw_reader_open_buffer(&r, file_ctx, NULL, 64, NULL), MSW_E_INVAL);
     assert_int_equal(msw_reader_open_io(&r, file_ctx, NULL, NULL), MSW_E_INVAL);
     assert_int_equal(msw_reader_open_io(&r, file_ctx, &io, NULL), MSW_E_INVAL);
+    io.read_at = no_bytes;
+    assert_int_equal(msw_reader_open_io(&r, file_ctx, &io, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_reader_open(&r, file_ctx, "/dev/null", NULL), MSW_E_IO);
     assert_int_equal(msw_reader_get_metadata(&value, &size, NULL, "k"), MSW_E_INVAL);
     assert_int_equal(size, 0);
     assert_int_equal(msw_reader_unified(&u, NULL, "n"), MSW_E_INVAL);
@@ -260,6 +325,7 @@ int main(void)
         FILE_TEST(test_loss_of_unified),
         FILE_TEST(test_f16_refuses),
         FILE_TEST(test_overhead),
+        FILE_TEST(test_large_magnitude),
         FILE_TEST(test_arguments),
     };
 

@@ -373,6 +373,20 @@ static void test_records(void **state)
     damage_expect(MSW_E_FORMAT);
 }
 
+/* Two payloads that only together, modulo 2^64, have the stream's length. */
+static void test_wrapping_payloads(void **state)
+{
+    static const struct field {
+        const char *name;
+        size_t at; /* of the upper half of its payload's length */
+    } fields[2] = {{"fc", 36}, {"conv", 52}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        damage_put(record_of(fields[i].name) + fields[i].at, UINT32_C(1) << 31, 4);
+    damage_expect(MSW_E_FORMAT);
+}
+
 static void test_names_twice(void **state)
 {
     container_section metadata;
@@ -519,6 +533,7 @@ int main(void)
         DAMAGE_TEST(test_table_of_unknown),
         DAMAGE_TEST(test_most_sections),
         DAMAGE_TEST(test_records),
+        DAMAGE_TEST(test_wrapping_payloads),
         DAMAGE_TEST(test_names_twice),
         DAMAGE_TEST(test_metadata_records),
         DAMAGE_TEST(test_payloads),

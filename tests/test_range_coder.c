@@ -2,7 +2,7 @@
 /* The range coder and the numbers that it codes, by themselves. */
 #include "faults.h"
 #include "quantiser.h"
-#include "range_coder.h"
+#include "transport.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -221,9 +221,58 @@ static void test_skip(void **state)
     msw__decoder_init(&d, data, sizeof data);
     msw__decoder_skip(&d, 5); /* into the range */
     assert_false(msw__decoder_finish(&d));
+    msw__decode_raw(&d, 32); /* all that is left, but it was to be left out */
+    assert_false(msw__decoder_finish(&d));
     msw__decoder_init(&d, data, sizeof data);
     msw__decoder_skip(&d, UINT64_MAX);
     assert_false(msw__decoder_finish(&d));
+}
+
+/* One uniform key, 9, behind a claim of how long the longest is. */
+static bool nine_decodes(uint32_t longest)
+{
+    const unsigned bits_of_length[3] = {1, 0, 0}; /* 4, in a tree of depth 3 */
+    msw__bit_model length[8], next_bits[4];
+    uint32_t node = 1;
+    msw__quantiser q;
+    msw__encoder e;
+    msw__decoder d;
+    float value = 0;
+    bool decoded;
+    size_t size;
+    uint8_t *data;
+
+    msw__bit_models_reset(length, 8);
+    msw__bit_models_reset(next_bits, 4);
+    msw__encoder_init(&e, ctx);
+    msw__encode_raw(&e, longest, MSW__LENGTH_BITS);
+    for (size_t i = 0; i < 3; i++) {
+        msw__encode_bit(&e, &length[node], bits_of_length[i]);
+        node = 2 * node + bits_of_length[i];
+    }
+    msw__encode_bit(&e, &next_bits[1], 0); /* 10 */
+    msw__encode_bit(&e, &next_bits[2], 0); /* 100 */
+    msw__encode_raw(&e, 1, 1);             /* negative */
+    msw__encode_raw(&e, 1, 1);             /* 1001 */
+    assert_int_equal(msw__encoder_finish(&e), MSW_OK);
+    data = assemble(&size, &e);
+    msw__encoder_free(&e);
+    assert_true(msw__quantiser_from(&q, MSW_DTYPE_UNIFORM, msw__step_parameter(1)));
+    msw__decoder_init(&d, data, size);
+    decoded = msw__transport_values(&value, &d, 1, &q);
+    assert_true(msw__decoder_finish(&d));
+    assert_true(value == -9);
+    free(data);
+    return decoded;
+}
+
+/* There is one way to write it. */
+static void test_longest(void **state)
+{
+    (void)state;
+    assert_true(nine_decodes(4));
+    for (uint32_t longest = 5; longest < 8; longest++)
+        assert_false(nine_decodes(longest));
 }
 
 /* Quantisers */
@@ -375,10 +424,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip), TEST(test_cost),      TEST(test_least_cost),
-        TEST(test_damage),     TEST(test_nonsense),  TEST(test_skip),
-        TEST(test_parameters), TEST(test_uniform),   TEST(test_log),
-        TEST(test_halves),     TEST(test_idempotent), TEST(test_steps),
+        TEST(test_round_trip), TEST(test_cost),       TEST(test_least_cost),
+        TEST(test_damage),     TEST(test_nonsense),   TEST(test_skip),
+        TEST(test_longest),    TEST(test_parameters), TEST(test_uniform),
+        TEST(test_log),        TEST(test_halves),     TEST(test_idempotent),
+        TEST(test_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

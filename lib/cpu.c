@@ -23,6 +23,15 @@ uint32_t msw__cpu_levels(uint32_t mask)
     return levels;
 }
 
+void msw__cpu_model(char out[MSW__CPU_MODEL_SIZE])
+{
+#if defined(__x86_64__)
+    msw__cpu_model_x86(out);
+#else
+    out[0] = 0;
+#endif
+}
+
 const char *msw__cpu_name(uint32_t levels)
 {
     return levels & MSW_CPU_AVX512 ? "avx512" : levels & MSW_CPU_AVX2 ? "avx2" : "c";

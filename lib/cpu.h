@@ -13,7 +13,12 @@ uint32_t msw__cpu_levels(uint32_t mask);
 /* "c", "avx2", "avx512": the highest level in a set. */
 const char *msw__cpu_name(uint32_t levels);
 
+/* The processor's name, or "" where it is not known. */
+enum { MSW__CPU_MODEL_SIZE = 49 };
+void msw__cpu_model(char out[MSW__CPU_MODEL_SIZE]);
+
 #if defined(__x86_64__)
+void msw__cpu_model_x86(char out[MSW__CPU_MODEL_SIZE]);
 uint32_t msw__cpu_detect_x86(void); /* x86/cpu.c */
 #endif
 

@@ -103,6 +103,13 @@ typedef enum msw__narrow_record { /* in the order of the code */
 } msw__narrow_record;
 enum { MSW__NARROW_COUNTS = 3, MSW__NARROW_HEADER = MSW__NARROW_COUNTS + MSW__NARROW_RECORDS };
 
+/* The cost model: nanoseconds. */
+typedef struct msw__gemm_cost {
+    double lookup, product, record, visit; /* of these counts of a packing (below), */
+    double build, load, store;             /* of a table, a row of x, a row of y */
+    double panel;
+} msw__gemm_cost;
+
 /* What a kernel wants of its packing. */
 typedef struct msw__gemm_traits {
     uint32_t width;       /* columns of X in a panel */
@@ -110,10 +117,7 @@ typedef struct msw__gemm_traits {
     uint32_t table_rows;  /* unified rows from which on a table of one group pays */
     size_t stage_bytes;   /* tables and panel buffer of a stage */
 
-    /* The cost model: nanoseconds for a panel of full width, of one look-up, one
-     * product, one table of a group, loading a row of x, storing a row of y; and the
-     * share of it for a panel of which a quarter or half is in use. */
-    double lookup, product, build, load, store, quarter, half;
+    msw__gemm_cost cost[3]; /* of a full panel, and of one up to a half, a quarter in use */
 } msw__gemm_traits;
 
 typedef struct msw__stage {
@@ -145,7 +149,7 @@ typedef struct msw__packing {
     size_t chunk_count, stage_count, column_count, table_count, code_count;
     size_t table_bytes, panel_bytes, sum_bytes; /* of a slab, for full width */
     uint64_t lookups, products; /* for one column of X; narrow: blocks of 8 x 8 */
-    uint64_t visits;            /* narrow: strips, each time they are met */
+    uint64_t records, visits;   /* visits: strips, once for each stage that uses them */
 } msw__packing;
 
 msw_status msw__wide_pack(msw__packing *out, msw_context *ctx, const msw_unified *u,
@@ -177,8 +181,6 @@ typedef struct msw__narrow_run {
 
 msw__narrow_run msw__narrow_begin(const msw__packing *w, const msw__product *p,
                                   size_t column, size_t columns, char *slab);
-/* The rows of X for one unit, into its place in the panel buffer. */
-void msw__narrow_load_unit(const msw__narrow_run *r, const uint32_t *column, float *to);
 /* The code of a stage without tables, lane by lane: lanes of pruned blocks are left out,
  * not multiplied by zero, so that NaN and infinities go nowhere else. */
 void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s);
@@ -195,8 +197,7 @@ typedef enum msw__gemm_kind {
 typedef struct msw__gemm_table {
     msw__gemm_kernel *kernel[MSW__GEMM_BLAS];  /* NULL: none of this kind */
     const msw__gemm_traits *traits[MSW__GEMM_BLAS];
-    double blas_call, blas_weight, blas; /* nanoseconds: of a call, of reading a weight,
-                                            of a product in one column */
+    double call;               /* the cost model: what any of them adds to a call */
 } msw__gemm_table;
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu);
@@ -206,10 +207,10 @@ void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu);
 /* Times in seconds as tuned, for calls of about n columns. */
 typedef struct msw__gemm_timing {
     size_t n;
-    double seconds[MSW__GEMM_KINDS]; /* of those that there are */
+    double seconds[MSW__GEMM_KINDS]; /* 0: not measured */
 } msw__gemm_timing;
 
-enum { MSW__TIMINGS = 5 };
+enum { MSW__TIMINGS = 4 };
 
 struct msw_gemm {
     msw__refs refs;
@@ -256,5 +257,13 @@ msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n);
 bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind);
 const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind);
 uint64_t msw__gemm_packed_bytes(const msw_gemm *g);
+
+/* gemm_tune.c: fill in a timing for n columns, by measuring what the handle has or from
+ * memory (false: not known). */
+msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n) MSW_NODISCARD;
+bool msw__gemm_recall(msw__gemm_timing *t, const msw_wisdom *w, const msw_unified *u,
+                      size_t n);
+msw_status msw__gemm_remember(const msw__gemm_timing *t, msw_wisdom *w,
+                              const msw_unified *u) MSW_NODISCARD;
 
 #endif /* MSW_LIB_GEMM_H */

@@ -9,12 +9,21 @@
 
 enum { WIDTH = 16, GROUP_FLOATS = MSW__ENTRIES * WIDTH };
 
+/* Fitted as those of the vector kernels (x86/gemm.c). */
 static const msw__gemm_traits wide_traits = {
-    .width = WIDTH, .strip_rows = MSW__WIDE_STRIP, .table_rows = 8, .stage_bytes = 24 << 10,
-    .lookup = 3, .product = 3, .build = 100, .load = 5, .store = 10, .quarter = 1, .half = 1};
+    .width = WIDTH, .strip_rows = MSW__WIDE_STRIP, .table_rows = 90,
+    .stage_bytes = 24 << 10,
+    .cost = {{.lookup = 9.3, .product = 9.1, .record = 1, .visit = 1.4, .build = 790,
+              .load = 15, .store = 17},
+             {.lookup = 9.2, .product = 9.1, .record = 1, .visit = 2.4, .build = 790,
+              .load = 8, .store = 9},
+             {.lookup = 9.2, .product = 9.1, .record = 1, .visit = 2.4, .build = 790,
+              .load = 8, .store = 9}}};
 static const msw__gemm_traits narrow_traits = {
-    .width = 4, .table_rows = 0, .stage_bytes = 32 << 10,
-    .lookup = 300, .product = 300, .build = 0, .load = 2, .store = 5, .quarter = 0.3, .half = 0.5};
+    .width = 4, .stage_bytes = 32 << 10,
+    .cost = {{.lookup = 250, .product = 230, .visit = 20, .load = 4, .store = 10},
+             {.lookup = 140, .product = 130, .visit = 20, .load = 3, .store = 6},
+             {.lookup = 90, .product = 80, .visit = 20, .load = 2, .store = 4}}};
 
 typedef struct run {
     const msw__packing *w;
@@ -175,12 +184,10 @@ void msw__wide_c(const msw__packing *w, size_t chunk, const msw__product *p, siz
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu)
 {
-    *t = (msw__gemm_table){
-        .kernel = {msw__wide_c, msw__narrow_c}, .traits = {&wide_traits, &narrow_traits},
-        .blas_call = 300,
-                           .blas_weight = 0.05, .blas = 0.0095};
+    *t = (msw__gemm_table){.kernel = {msw__wide_c, msw__narrow_c},
+                           .traits = {&wide_traits, &narrow_traits}};
 #if defined(__x86_64__)
-    gemm_table_init_x86(t, cpu);
+    msw__gemm_table_init_x86(t, cpu);
 #endif
     (void)cpu;
 }

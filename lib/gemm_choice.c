@@ -5,10 +5,8 @@
 
 #include <string.h>
 
-enum { TUNE_ROUNDS = 5 };
-
 /* Columns for which a handle without an expected number is made ready. */
-static const size_t usual_n[] = {1, 8, 64, 512};
+static const size_t usual_n[MSW__TIMINGS] = {1, 8, 64, 512};
 
 bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind)
 {
@@ -45,27 +43,33 @@ const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind)
 /* Nanoseconds to write and read an element of X. */
 static const double copy_cost = 0.4;
 
-static double predict_packed(const msw_gemm *g, msw__gemm_kind kind, size_t n)
+static double panel_cost(const msw_gemm *g, const msw__packing *w, const msw__gemm_cost *c)
 {
-    const msw__gemm_traits *t = g->table.traits[kind];
-    const msw__packing *w = &g->packs[kind];
-    const size_t rest = n % w->width;
-    const double panel = (double)w->lookups * t->lookup + (double)w->products * t->product +
-                         (double)w->table_count * w->groups * t->build +
-                         (double)w->column_count * t->load + (double)g->rows * t->store;
-    double panels = (double)(n / w->width);
-
-    if (rest)
-        panels += 4 * rest <= w->width ? t->quarter : 2 * rest <= w->width ? t->half : 1;
-    return 1e-9 * panels * panel;
+    return c->panel + (double)w->lookups * c->lookup + (double)w->products * c->product +
+           (double)w->records * c->record + (double)w->visits * c->visit +
+           (double)w->table_count * w->groups * c->build +
+           (double)w->column_count * c->load + (double)g->rows * c->store;
 }
 
+static double predict_packed(const msw_gemm *g, msw__gemm_kind kind, size_t n)
+{
+    const msw__gemm_cost *cost = g->table.traits[kind]->cost;
+    const msw__packing *w = &g->packs[kind];
+    const size_t rest = n % w->width;
+    const int share = 4 * rest <= w->width ? 2 : 2 * rest <= w->width ? 1 : 0;
+    const double whole = (double)(n / w->width) * panel_cost(g, w, &cost[0]);
+
+    return 1e-9 * (g->table.call + whole + (rest ? panel_cost(g, w, &cost[share]) : 0));
+}
+
+/* Of a good BLAS on a fast processor: where the model errs, a dense product is slower. */
 static double predict_blas(const msw_gemm *g, size_t n)
 {
-    const msw__gemm_table *t = &g->table;
-    const double weights = (double)g->rows * (double)g->columns;
+    const double rows = (double)g->rows, columns = (double)g->columns;
 
-    return 1e-9 * (t->blas_call + weights * t->blas_weight + weights * (double)n * t->blas);
+    if (n == 1)
+        return 1e-9 * (40 + 1.4 * rows + 0.044 * rows * columns);
+    return 1e-9 * (60 + 1.3 * rows + 0.1 * columns + 0.0185 * rows * columns * (double)n);
 }
 
 static double predict(const msw_gemm *g, msw__gemm_kind kind, size_t n)
@@ -83,7 +87,9 @@ static msw__gemm_kind best_predicted(const msw_gemm *g, size_t n, bool blas)
 {
     msw__gemm_kind best = MSW__GEMM_WIDE;
 
-    for (int kind = MSW__GEMM_NARROW; kind < (blas ? MSW__GEMM_KINDS : MSW__GEMM_BLAS); kind++)
+    const int end = blas ? MSW__GEMM_KINDS : MSW__GEMM_BLAS;
+
+    for (int kind = MSW__GEMM_NARROW; kind < end; kind++)
         if (msw__gemm_has(g, (msw__gemm_kind)kind) &&
             (!msw__gemm_has(g, best) ||
              predict(g, (msw__gemm_kind)kind, n) < predict(g, best, n)))
@@ -111,7 +117,8 @@ static void copy_block_row(float *dense, const msw_unified *u, size_t i)
             continue;
         for (size_t r = 0; r < msw__plan_rows(p, i); r++) {
             const size_t v = msw__plan_row(p, i) + r;
-            float *row = dense + (p->row_permutation ? p->row_permutation[v] : v) * p->columns;
+            const size_t at = p->row_permutation ? p->row_permutation[v] : v;
+            float *row = dense + at * p->columns;
 
             for (size_t c = 0; c < msw__plan_columns(p, j); c++) {
                 float *to = row + dense_column(p, j * p->block_columns + c);
@@ -149,11 +156,23 @@ static void drop_dense(msw_gemm *g)
     g->dense = NULL;
 }
 
-static bool copy_fits(const msw_gemm *g, uint64_t max_bytes)
+/* Of the packings that will be kept, at most. */
+static uint64_t kept_bytes(const msw_gemm *g, bool all)
 {
-    const double bytes = (double)g->rows * (double)g->columns * sizeof(float);
+    uint64_t most = 0;
 
-    return !max_bytes || bytes + (double)msw__gemm_packed_bytes(g) <= (double)max_bytes;
+    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
+        if (most < msw__packing_bytes(&g->packs[kind]))
+            most = msw__packing_bytes(&g->packs[kind]);
+    return all ? msw__gemm_packed_bytes(g) : most;
+}
+
+static bool copy_fits(const msw_gemm *g, const msw_gemm_options *o)
+{
+    const double dense = (double)g->rows * (double)g->columns * sizeof(float);
+
+    return !o->max_bytes || dense + (double)kept_bytes(g, !o->expected_n) <=
+                                (double)o->max_bytes;
 }
 
 /* May there be a dense copy? */
@@ -162,144 +181,32 @@ static bool may_copy(const msw_gemm *g, const msw_gemm_options *o)
     if (o->fallback == MSW_FALLBACK_NEVER || !g->ctx->blas)
         return false;
     return o->fallback == MSW_FALLBACK_BLAS ||
-           (!g->ctx->options.memory_limit && copy_fits(g, o->max_bytes));
+           (!g->ctx->options.memory_limit && copy_fits(g, o));
 }
 
-static bool model_prefers_blas(const msw_gemm *g, size_t expected_n)
+/* Choosing */
+
+/* By the timing, brought to n columns by the model. */
+static double timed_seconds(const msw_gemm *g, const msw__gemm_timing *t,
+                            msw__gemm_kind kind, size_t n)
 {
-    const size_t *n = expected_n ? &expected_n : usual_n;
-    const size_t count = expected_n ? 1 : sizeof usual_n / sizeof *usual_n;
-
-    for (size_t i = 0; i < count; i++)
-        if (predict_blas(g, n[i]) < predict(g, best_predicted(g, n[i], false), n[i]))
-            return true;
-    return false;
+    return t->n == n ? t->seconds[kind]
+                     : t->seconds[kind] * predict(g, kind, n) / predict(g, kind, t->n);
 }
 
-/* Tuning */
-
-static double seconds(uint64_t begin, uint64_t end)
-{
-    return end > begin ? 1e-9 * (double)(end - begin) : 0;
-}
-
-/* The least of some rounds, the candidates in turn. */
-static msw_status time_candidates(msw_gemm *g, msw__gemm_timing *t, msw_gemm_call *call)
-{
-    for (int round = 0; round < TUNE_ROUNDS; round++)
-        for (int kind = 0; kind < MSW__GEMM_KINDS; kind++) {
-            uint64_t begin;
-            double took;
-            msw_status status;
-
-            if (!msw__gemm_has(g, (msw__gemm_kind)kind))
-                continue;
-            begin = msw__clock_now(g->ctx);
-            status = msw__gemm_run_as(g, (msw__gemm_kind)kind, call);
-            if (status)
-                return status;
-            took = seconds(begin, msw__clock_now(g->ctx));
-            if (round == 0 || took < t->seconds[kind])
-                t->seconds[kind] = took;
-        }
-    return MSW_OK;
-}
-
-static msw_status tune_for(msw_gemm *g, size_t n)
-{
-    msw__gemm_timing *t = &g->timings[g->timing_count];
-    const size_t workspace = msw_gemm_workspace(g, n);
-    msw_gemm_call call;
-    void *x = NULL, *y = NULL, *w = NULL;
-    size_t x_count, y_count;
-    msw_status status;
-
-    if (workspace == SIZE_MAX || !msw__size_mul(&x_count, g->columns, n) ||
-        !msw__size_mul(&y_count, g->rows, n))
-        return MSW_E_RANGE;
-    status = msw__calloc(&x, g->ctx, x_count, sizeof(float));
-    if (!status)
-        status = msw__calloc(&y, g->ctx, y_count, sizeof(float));
-    if (!status)
-        status = msw__alloc(&w, g->ctx, workspace, 1);
-    if (!status) {
-        msw_gemm_call_init(&call);
-        call.x = x;
-        call.y = y;
-        call.n = call.ldx = call.ldy = n;
-        call.workspace = w;
-        call.workspace_bytes = workspace;
-        t->n = n;
-        status = time_candidates(g, t, &call);
-    }
-    if (!status)
-        g->timing_count++;
-    msw__free(g->ctx, x, x_count, sizeof(float));
-    msw__free(g->ctx, y, y_count, sizeof(float));
-    msw__free(g->ctx, w, workspace, 1);
-    return status;
-}
-
-static msw_status tune(msw_gemm *g, size_t expected_n)
-{
-    msw_status status = MSW_OK;
-
-    if (expected_n)
-        status = tune_for(g, expected_n);
-    for (size_t i = 0; !expected_n && !status && i < sizeof usual_n / sizeof *usual_n; i++)
-        status = tune_for(g, usual_n[i]);
-    g->tuned = true;
-    return status;
-}
-
-static msw__gemm_kind best_timed(const msw_gemm *g, const msw__gemm_timing *t)
+static msw__gemm_kind best_timed(const msw_gemm *g, const msw__gemm_timing *t, size_t n)
 {
     msw__gemm_kind best = MSW__GEMM_KINDS;
 
-    for (int kind = 0; kind < MSW__GEMM_KINDS; kind++)
-        if (msw__gemm_has(g, (msw__gemm_kind)kind) &&
-            (best == MSW__GEMM_KINDS || t->seconds[kind] < t->seconds[best]))
-            best = (msw__gemm_kind)kind;
+    for (int i = 0; i < MSW__GEMM_KINDS; i++) {
+        const msw__gemm_kind kind = (msw__gemm_kind)i;
+
+        if (msw__gemm_has(g, kind) &&
+            (best == MSW__GEMM_KINDS ||
+             timed_seconds(g, t, kind, n) < timed_seconds(g, t, best, n)))
+            best = kind;
+    }
     return best;
-}
-
-static bool blas_ever_faster(const msw_gemm *g)
-{
-    for (size_t i = 0; i < g->timing_count; i++)
-        if (best_timed(g, &g->timings[i]) == MSW__GEMM_BLAS)
-            return true;
-    return false;
-}
-
-/* For one expected number of columns one packing is enough. */
-static void drop_packings(msw_gemm *g, const msw_gemm_options *o)
-{
-    msw__gemm_kind best;
-
-    if (!o->expected_n)
-        return;
-    best = best_predicted(g, o->expected_n, false);
-    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
-        if (kind != (int)best && msw__gemm_has(g, (msw__gemm_kind)kind))
-            msw__packing_free(&g->packs[kind], g->ctx);
-}
-
-msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)
-{
-    msw_status status = MSW_OK;
-
-    drop_packings(g, o);
-    if (o->max_bytes && msw__gemm_packed_bytes(g) > o->max_bytes)
-        return MSW_E_LIMIT;
-    if (o->fallback == MSW_FALLBACK_BLAS && !copy_fits(g, o->max_bytes))
-        return MSW_E_LIMIT;
-    if (may_copy(g, o) && (o->tune || model_prefers_blas(g, o->expected_n)))
-        status = make_dense(g, u);
-    if (!status && o->tune)
-        status = tune(g, o->expected_n);
-    if (!status && o->tune && !blas_ever_faster(g))
-        drop_dense(g);
-    return status;
 }
 
 /* The timing for the closest number of columns, by ratio. */
@@ -313,15 +220,104 @@ static const msw__gemm_timing *closest(const msw_gemm *g, size_t n)
     return best;
 }
 
+/* The kernels that a call of one of the expected numbers of columns would use. */
+static void keep_best(msw_gemm *g, const size_t *n, size_t count)
+{
+    bool used[MSW__GEMM_KINDS] = {false};
+
+    for (size_t i = 0; i < count; i++)
+        used[msw__gemm_choice(g, n[i]).kind] = true;
+    if (!used[MSW__GEMM_BLAS])
+        drop_dense(g);
+    if (count > 1)
+        return; /* any number of columns may come */
+    if (used[MSW__GEMM_BLAS])
+        used[best_predicted(g, n[0], false)] = true;
+    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
+        if (!used[kind] && msw__gemm_has(g, (msw__gemm_kind)kind))
+            msw__packing_free(&g->packs[kind], g->ctx);
+}
+
+static bool knows_all(const msw_gemm *g, const msw__gemm_timing *t, bool blas)
+{
+    for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
+        if (msw__gemm_has(g, (msw__gemm_kind)kind) && !(t->seconds[kind] > 0))
+            return false;
+    return !blas || t->seconds[MSW__GEMM_BLAS] > 0;
+}
+
+static bool recall_all(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o,
+                       const size_t *n, size_t count, bool blas)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!o->wisdom || !msw__gemm_recall(&g->timings[i], o->wisdom, u, n[i]) ||
+            !knows_all(g, &g->timings[i], blas))
+            return false;
+    g->timing_count = count;
+    return true;
+}
+
+static msw_status time_all(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o,
+                           const size_t *n, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        msw__gemm_timing *t = &g->timings[i];
+        msw_status status;
+
+        memset(t, 0, sizeof *t);
+        status = msw__gemm_time(g, t, n[i]);
+        if (!status && o->wisdom && knows_all(g, t, false))
+            status = msw__gemm_remember(t, o->wisdom, u);
+        if (status)
+            return status;
+    }
+    g->timing_count = count;
+    return MSW_OK;
+}
+
+static bool model_prefers_blas(const msw_gemm *g, const size_t *n, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (predict(g, MSW__GEMM_BLAS, n[i]) < predict(g, best_predicted(g, n[i], false), n[i]))
+            return true;
+    return false;
+}
+
+static bool within(const msw_gemm *g, uint64_t max_bytes)
+{
+    return !max_bytes || msw__gemm_packed_bytes(g) <= max_bytes;
+}
+
+msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)
+{
+    const size_t *n = o->expected_n ? &o->expected_n : usual_n;
+    const size_t count = o->expected_n ? 1 : sizeof usual_n / sizeof *usual_n;
+    const bool blas = may_copy(g, o);
+    msw_status status = MSW_OK;
+
+    if (o->fallback == MSW_FALLBACK_BLAS && !copy_fits(g, o))
+        return MSW_E_LIMIT;
+    g->tuned = recall_all(g, u, o, n, count, blas);
+    if (blas && (g->tuned || o->tune || model_prefers_blas(g, n, count)))
+        status = make_dense(g, u);
+    if (!status && o->tune && !g->tuned) {
+        status = time_all(g, u, o, n, count);
+        g->tuned = !status;
+    }
+    if (status)
+        return status;
+    keep_best(g, n, count);
+    return within(g, o->max_bytes) ? MSW_OK : MSW_E_LIMIT;
+}
+
 static msw__gemm_choice_made timed_choice(const msw_gemm *g, size_t n)
 {
     const msw__gemm_timing *t = closest(g, n);
-    const double scale = (double)n / (double)t->n;
-    msw__gemm_choice_made c = {.kind = best_timed(g, t)};
+    msw__gemm_choice_made c = {.kind = best_timed(g, t, n)};
 
     c.predicted = predict(g, c.kind, n);
-    c.measured = t->seconds[c.kind] * scale;
-    c.dense = t->seconds[MSW__GEMM_BLAS] * scale;
+    c.measured = timed_seconds(g, t, c.kind, n);
+    c.dense = timed_seconds(g, t, MSW__GEMM_BLAS, n);
     c.reason = "timed: the fastest candidate";
     return c;
 }

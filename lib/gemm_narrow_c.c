@@ -19,7 +19,8 @@ msw__narrow_run msw__narrow_begin(const msw__packing *w, const msw__product *p,
         .sums = (float *)(void *)(slab + w->table_bytes + w->panel_bytes)};
 }
 
-void msw__narrow_load_unit(const msw__narrow_run *r, const uint32_t *column, float *to)
+/* The rows of X for one unit, into its place in the panel buffer. */
+static void load_unit(const msw__narrow_run *r, const uint32_t *column, float *to)
 {
     const msw__product *p = r->p;
 
@@ -207,15 +208,17 @@ void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s)
 void msw__narrow_c(const msw__packing *w, size_t chunk, const msw__product *p, size_t column,
                    char *slab)
 {
-    const msw__narrow_run r = msw__narrow_begin(w, p, column, MAX_COLUMNS, slab);
+    const size_t left = p->n - column;
+    const size_t columns = left < MAX_COLUMNS ? left : MAX_COLUMNS;
+    const msw__narrow_run r = msw__narrow_begin(w, p, column, columns, slab);
     const msw__chunk *c = &w->chunks[chunk];
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];
 
         for (uint32_t u = 0; u < s->slices; u++)
-            msw__narrow_load_unit(&r, w->column + s->column + (size_t)u * MSW__UNIT,
-                                  r.panel + (size_t)u * MSW__UNIT * MAX_COLUMNS);
+            load_unit(&r, w->column + s->column + (size_t)u * MSW__UNIT,
+                      r.panel + (size_t)u * MSW__UNIT * columns);
         msw__narrow_stage_c(&r, s);
     }
 }

@@ -457,8 +457,10 @@ static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32
         k->last_stage[strip] = stage;
     }
     w->code_count += MSW__NARROW_HEADER;
-    for (int r = 0; r < MSW__NARROW_RECORDS; r++)
+    for (int r = 0; r < MSW__NARROW_RECORDS; r++) {
         w->code_count += counts[r] * record_words(k, (msw__narrow_record)r);
+        w->records += counts[r];
+    }
     w->lookups += 2 * (uint64_t)counts[MSW__LOOKUP] + counts[MSW__LOOKUP_UPPER] +
                   counts[MSW__LOOKUP_LOWER];
     w->products += 2 * (uint64_t)counts[MSW__FREE] + counts[MSW__FREE_UPPER] +
@@ -589,7 +591,7 @@ static void put_all(packer *k)
     msw__packing *w = k->w;
 
     w->stage_count = w->column_count = w->table_count = w->code_count = 0;
-    w->lookups = w->products = w->visits = 0;
+    w->lookups = w->products = w->records = w->visits = 0;
     for (size_t c = 0; c < w->chunk_count; c++)
         put_chunk(k, &w->chunks[c]);
 }

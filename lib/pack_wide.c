@@ -204,6 +204,8 @@ static void count_work(packer *k, uint32_t lookups, uint32_t products)
                      (size_t)products * (1 + (size_t)w->columns * w->strip_rows);
     w->lookups += (uint64_t)lookups * w->groups * w->strip_rows;
     w->products += (uint64_t)products * w->columns * w->strip_rows;
+    w->records += lookups + products;
+    w->visits++;
 }
 
 static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32_t strip)
@@ -360,7 +362,7 @@ static void put_all(packer *k)
     msw__packing *w = k->w;
 
     w->stage_count = w->column_count = w->table_count = w->code_count = 0;
-    w->lookups = w->products = 0;
+    w->lookups = w->products = w->records = w->visits = 0;
     for (size_t c = 0; c < w->chunk_count; c++)
         put_chunk(k, &w->chunks[c]);
 }

@@ -356,7 +356,8 @@ static void test_fallback_limits(void **state)
     msw_context_free(ctx);
 }
 
-/* A clock by which every second measurement, the BLAS's, takes as long as told. */
+/* A clock by which every third measurement, the BLAS's, takes as long as told, and so do
+ * the others, those of our kernels. */
 typedef struct fake_clock {
     uint64_t now, own, blas;
     unsigned calls;
@@ -365,9 +366,9 @@ typedef struct fake_clock {
 static uint64_t fake_now(void *user)
 {
     fake_clock *c = user;
-    const unsigned call = c->calls++ % 4; /* begin, end, begin, end */
+    const unsigned call = c->calls++ % 6; /* begin, end, three times */
 
-    c->now += call == 1 ? c->own : call == 3 ? c->blas : 5;
+    c->now += call % 2 == 0 ? 5 : call == 5 ? c->blas : c->own;
     return c->now;
 }
 
@@ -396,13 +397,13 @@ static void test_tune(void **state)
         msw_gemm_call c = call_of(x, y, 20, MSW_LAYOUT_COLUMNS);
         msw_gemm *g;
 
-        clock = (fake_clock){.own = blas_wins ? 3000 : 1000, .blas = 2000};
+        clock = (fake_clock){.own = blas_wins ? 300000 : 100000, .blas = 200000};
         assert_int_equal(msw_gemm_new(&g, ctx, w.u, &o), MSW_OK);
         assert_int_equal(msw_gemm_get_info(&info, g, 20), MSW_OK);
         if (strcmp(msw_context_blas(ctx), "built-in") != 0) {
             assert_int_equal(strcmp(info.kernel, "blas") == 0, blas_wins);
-            assert_true(fabs(info.measured - (blas_wins ? 2e-6 : 1e-6)) < 1e-9);
-            assert_true(fabs(info.dense - 2e-6) < 1e-9);
+            assert_true(fabs(info.measured - (blas_wins ? 2e-4 : 1e-4)) < 1e-9);
+            assert_true(fabs(info.dense - 2e-4) < 1e-9);
         }
         assert_int_equal(info.deterministic, 0);
         assert_int_equal(msw_gemm_run(g, &c), MSW_OK);

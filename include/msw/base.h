@@ -101,6 +101,7 @@ typedef struct msw_unified msw_unified; /* msw/unified.h */
 typedef struct msw_admm msw_admm;       /* msw/admm.h */
 typedef struct msw_gemm msw_gemm;       /* msw/gemm.h */
 typedef struct msw_conv msw_conv;       /* msw/conv.h */
+typedef struct msw_wisdom msw_wisdom;   /* msw/wisdom.h */
 typedef struct msw_reader msw_reader;   /* msw/file.h */
 typedef struct msw_writer msw_writer;   /* msw/file.h */
 

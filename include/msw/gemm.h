@@ -44,6 +44,7 @@ typedef struct msw_gemm_options {
     uint32_t activation, fallback;
     uint32_t tune;      /**< 1: time the candidates now, by the context's clock */
     uint32_t reserved;  /**< 0 */
+    msw_wisdom *wisdom; /**< times of earlier tuning (msw/wisdom.h); NULL: none */
 } msw_gemm_options;
 
 /** One product: Y = activation(W X + bias + beta Y). Leading dimensions in elements. */

@@ -10,6 +10,7 @@
 #include <msw/unified.h>
 #include <msw/admm.h>
 #include <msw/gemm.h>
+#include <msw/wisdom.h>
 #include <msw/conv.h>
 #include <msw/file.h>
 

@@ -4,6 +4,7 @@
 #include <cpuid.h>
 #include <msw/base.h>
 #include <stdbool.h>
+#include <string.h>
 
 /* Register state that the operating system saves: bits of XCR0. */
 enum { STATE_AVX = 0x06, STATE_AVX512 = 0xe6 };
@@ -44,4 +45,18 @@ uint32_t msw__cpu_detect_x86(void)
     (void)avx2_bmi2;
     (void)f_dq_bw_vl;
     return levels;
+}
+
+void msw__cpu_model_x86(char out[MSW__CPU_MODEL_SIZE])
+{
+    const uint32_t first = 0x80000002u, leaves = 3; /* 16 characters each */
+
+    memset(out, 0, MSW__CPU_MODEL_SIZE);
+    for (uint32_t i = 0; i < leaves; i++) {
+        uint32_t r[4];
+
+        if (!__get_cpuid(first + i, &r[0], &r[1], &r[2], &r[3]))
+            return;
+        memcpy(out + i * sizeof r, r, sizeof r);
+    }
 }

@@ -47,6 +47,22 @@ static void transpose_unit(float *to, const float *x, size_t x_row)
     }
 }
 
+/* 8 rows of any kind. */
+INLINE void gather_unit(const int C, const run *r, const uint32_t *column, float *to)
+{
+    const msw__product *p = r->p;
+    const float *x = p->x + r->column * p->x_column;
+
+    UNROLL for (int i = 0; i < MSW__UNIT; i++) {
+        const bool none = column[i] == MSW__NO_COLUMN;
+        const float *from = x + (none ? 0 : column[i] * p->x_row);
+
+        UNROLL for (int c = 0; c < C; c++)
+            to[c * MSW__UNIT + i] = none || (size_t)c >= r->width
+                                        ? 0 : from[(size_t)c * p->x_column];
+    }
+}
+
 INLINE void load_panel(const int C, const run *r, const msw__stage *s)
 {
     const msw__product *p = r->p;
@@ -64,7 +80,7 @@ INLINE void load_panel(const int C, const run *r, const msw__stage *s)
         else if (C == 4 && whole && p->x_column == 1 && r->width == (size_t)C)
             transpose_unit(to, x + column[0] * p->x_row, p->x_row);
         else
-            msw__narrow_load_unit(r, column, to);
+            gather_unit(C, r, column, to);
     }
 }
 

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Wisdom: what it saves, and what it refuses. */
+#include "bytes.h"
+#include "crc32c.h"
+#include "faults.h"
+#include "weights.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const weights_spec spec = {.rows = 40, .columns = 64, .block_rows = 4,
+                                  .block_columns = 8, .pruned = 40, .unified = 40, .seed = 3};
+
+/* A clock that counts how often it is read, and lets each span take a millisecond. */
+typedef struct counting_clock {
+    uint64_t now, calls;
+} counting_clock;
+
+static uint64_t count_calls(void *user)
+{
+    counting_clock *c = user;
+
+    c->calls++;
+    return c->now += 1000000;
+}
+
+typedef struct fixture {
+    counting_clock clock;
+    faults f;
+    msw_context *ctx;
+    weights w;
+    msw_wisdom *wisdom;
+    uint8_t *data; /* exported, with one entry */
+    size_t size;
+} fixture;
+
+static msw_context *new_context(fixture *x, uint32_t cpu_mask)
+{
+    msw_context_options o;
+    msw_context *ctx = NULL;
+
+    msw_context_options_init(&o);
+    o.allocator = faults_allocator(&x->f);
+    o.clock = count_calls;
+    o.clock_user = &x->clock;
+    o.cpu_mask = cpu_mask;
+    assert_int_equal(msw_context_new(&ctx, &o), MSW_OK);
+    return ctx;
+}
+
+static msw_status new_gemm(msw_gemm **out, fixture *x, msw_wisdom *wisdom, size_t n,
+                           uint32_t tune)
+{
+    msw_gemm_options o;
+
+    msw_gemm_options_init(&o);
+    o.expected_n = n;
+    o.tune = tune;
+    o.wisdom = wisdom;
+    return msw_gemm_new(out, x->ctx, x->w.u, &o);
+}
+
+static void set_up(fixture *x)
+{
+    msw_gemm *g;
+
+    memset(x, 0, sizeof *x);
+    x->ctx = new_context(x, 0);
+    weights_make(&x->w, x->ctx, &spec);
+    assert_int_equal(msw_wisdom_new(&x->wisdom, x->ctx), MSW_OK);
+    assert_int_equal(new_gemm(&g, x, x->wisdom, 20, 1), MSW_OK);
+    msw_gemm_free(g);
+    assert_int_equal(msw_wisdom_export(x->wisdom, NULL, 0, &x->size), MSW_OK);
+    x->data = malloc(x->size);
+    assert_non_null(x->data);
+    assert_int_equal(msw_wisdom_export(x->wisdom, x->data, x->size, &x->size), MSW_OK);
+}
+
+static void tear_down(fixture *x)
+{
+    free(x->data);
+    msw_wisdom_free(x->wisdom);
+    weights_free(&x->w);
+    msw_context_free(x->ctx);
+    assert_true(faults_clean(&x->f));
+}
+
+static void test_arguments(void **state)
+{
+    msw_wisdom *w;
+    fixture x;
+    size_t size = 0;
+
+    (void)state;
+    set_up(&x);
+    assert_int_equal(msw_wisdom_new(NULL, x.ctx), MSW_E_INVAL);
+    assert_int_equal(msw_wisdom_new(&w, NULL), MSW_E_INVAL);
+    assert_null(w);
+    assert_int_equal(msw_wisdom_export(NULL, x.data, x.size, &size), MSW_E_INVAL);
+    assert_int_equal(msw_wisdom_export(x.wisdom, x.data, x.size, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_wisdom_export(x.wisdom, NULL, 1, &size), MSW_E_INVAL);
+    assert_int_equal(msw_wisdom_export(x.wisdom, x.data, x.size - 1, &size), MSW_E_RANGE);
+    assert_int_equal(size, x.size);
+    assert_int_equal(msw_wisdom_import(NULL, x.data, x.size), MSW_E_INVAL);
+    assert_int_equal(msw_wisdom_import(x.wisdom, NULL, x.size), MSW_E_INVAL);
+    assert_int_equal(msw_wisdom_count(NULL), 0);
+    msw_wisdom_free(NULL);
+    tear_down(&x);
+}
+
+/* What was measured once is not measured again, in this handle or another. */
+static void test_remembers(void **state)
+{
+    msw_wisdom *other;
+    msw_gemm_info a, b;
+    msw_gemm *g;
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    assert_int_equal(msw_wisdom_count(x.wisdom), 1);
+    assert_int_equal(msw_wisdom_new(&other, x.ctx), MSW_OK);
+    assert_int_equal(msw_wisdom_count(other), 0);
+    assert_int_equal(msw_wisdom_import(other, x.data, x.size), MSW_OK);
+    assert_int_equal(msw_wisdom_count(other), 1);
+    assert_int_equal(msw_wisdom_import(other, x.data, x.size), MSW_OK);
+    assert_int_equal(msw_wisdom_count(other), 1);
+
+    x.clock.calls = 0;
+    msw_gemm_info_init(&a);
+    msw_gemm_info_init(&b);
+    for (uint32_t tune = 0; tune < 2; tune++) {
+        assert_int_equal(new_gemm(&g, &x, tune ? other : x.wisdom, 20, tune), MSW_OK);
+        assert_int_equal(msw_gemm_get_info(tune ? &b : &a, g, 20), MSW_OK);
+        msw_gemm_free(g);
+    }
+    assert_int_equal(x.clock.calls, 0);
+    assert_true(a.measured > 0);
+    assert_true(a.measured == b.measured && a.dense == b.dense);
+    assert_string_equal(a.kernel, b.kernel);
+
+    /* another number of columns is another product */
+    assert_int_equal(new_gemm(&g, &x, other, 21, 0), MSW_OK);
+    assert_int_equal(x.clock.calls, 0);
+    assert_int_equal(msw_gemm_get_info(&a, g, 21), MSW_OK);
+    assert_true(a.measured == 0);
+    msw_gemm_free(g);
+    assert_int_equal(new_gemm(&g, &x, other, 21, 1), MSW_OK);
+    assert_true(x.clock.calls > 0);
+    msw_gemm_free(g);
+    assert_int_equal(new_gemm(&g, &x, other, 0, 1), MSW_OK);
+    msw_gemm_free(g);
+    assert_int_equal(msw_wisdom_count(other), 6);
+    msw_wisdom_free(other);
+    tear_down(&x);
+}
+
+static void refuse(msw_wisdom *w, const uint8_t *data, size_t size, msw_status expected)
+{
+    const size_t count = msw_wisdom_count(w);
+    const msw_status status = msw_wisdom_import(w, data, size);
+
+    assert_int_equal(status, expected);
+    assert_int_equal(msw_wisdom_count(w), count);
+}
+
+/* Every byte changed, every length. */
+static void test_damage(void **state)
+{
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    for (size_t i = 0; i < x.size; i++) {
+        x.data[i] ^= 0x40;
+        refuse(x.wisdom, x.data, x.size,
+               i < 8 ? MSW_E_FORMAT : i < 12 ? MSW_E_UNSUPPORTED : MSW_E_CORRUPT);
+        x.data[i] ^= 0x40;
+    }
+    for (size_t size = 0; size < x.size; size++) {
+        uint8_t *exact = malloc(size + !size);
+
+        assert_non_null(exact);
+        memcpy(exact, x.data, size);
+        assert_int_not_equal(msw_wisdom_import(x.wisdom, exact, size), MSW_OK);
+        free(exact);
+    }
+    tear_down(&x);
+}
+
+static void seal(fixture *x)
+{
+    msw__store32(x->data + x->size - 4, msw__crc32c(0, x->data, x->size - 4));
+}
+
+/* Whole, but nothing that we wrote: no times, odd times, an odd number of entries. */
+static void test_nonsense(void **state)
+{
+    static const uint64_t times[] = {UINT64_C(0x7ff8000000000000),  /* NaN */
+                                     UINT64_C(0x7ff0000000000000),  /* infinity */
+                                     UINT64_C(0xbff0000000000000)}; /* -1 */
+    enum { AT_COUNT = 204, AT_ENTRY = 212, AT_TIMES = AT_ENTRY + 48 };
+    uint8_t *saved;
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    saved = malloc(x.size);
+    assert_non_null(saved);
+    memcpy(saved, x.data, x.size);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        msw__store64(x.data + AT_TIMES, times[i]);
+        seal(&x);
+        refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+    }
+    memset(x.data + AT_TIMES, 0, 24);
+    seal(&x);
+    refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+    memcpy(x.data, saved, x.size);
+    memset(x.data + AT_ENTRY, 0, 8); /* no rows */
+    seal(&x);
+    refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+    memcpy(x.data, saved, x.size);
+    msw__store64(x.data + AT_COUNT, UINT64_C(1) << 60);
+    seal(&x);
+    refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+    memcpy(x.data, saved, x.size);
+    seal(&x);
+    assert_int_equal(msw_wisdom_import(x.wisdom, x.data, x.size), MSW_OK);
+    free(saved);
+    tear_down(&x);
+}
+
+/* Another machine, other instruction sets. */
+static void test_elsewhere(void **state)
+{
+    msw_context *plain;
+    msw_wisdom *w;
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    plain = new_context(&x, MSW_CPU_C);
+    assert_int_equal(msw_wisdom_new(&w, plain), MSW_OK);
+    if (strcmp(msw_context_isa(plain), msw_context_isa(x.ctx)) != 0)
+        refuse(w, x.data, x.size, MSW_E_UNSUPPORTED);
+    msw_wisdom_free(w);
+    msw_context_free(plain);
+    x.data[12] ^= 1;
+    seal(&x);
+    refuse(x.wisdom, x.data, x.size, MSW_E_UNSUPPORTED);
+    tear_down(&x);
+}
+
+/* Every allocation refused in turn. */
+static void test_out_of_memory(void **state)
+{
+    msw_status status = MSW_E_NOMEM;
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    for (uint64_t k = 1; status == MSW_E_NOMEM; k++) {
+        msw_wisdom *w;
+        msw_gemm *g = NULL;
+
+        faults_arm(&x.f, k, true);
+        status = msw_wisdom_new(&w, x.ctx);
+        if (!status)
+            status = msw_wisdom_import(w, x.data, x.size);
+        if (!status)
+            status = new_gemm(&g, &x, w, 3, 1);
+        faults_arm(&x.f, 0, false);
+        assert_true(status == MSW_OK || status == MSW_E_NOMEM);
+        assert_true((g != NULL) == (status == MSW_OK));
+        msw_gemm_free(g);
+        msw_wisdom_free(w);
+    }
+    tear_down(&x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arguments), cmocka_unit_test(test_remembers),
+        cmocka_unit_test(test_damage),    cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_out_of_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -131,6 +131,7 @@ typedef struct msw__stage {
 typedef struct msw__chunk { /* rows of W that are computed together */
     size_t stage, stage_count;
     uint32_t first_strip, strip_count;
+    size_t first_row, row_count; /* of the view */
 } msw__chunk;
 
 typedef struct msw__packing {

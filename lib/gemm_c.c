@@ -11,7 +11,7 @@ enum { WIDTH = 16, GROUP_FLOATS = MSW__ENTRIES * WIDTH };
 
 /* Fitted as those of the vector kernels (x86/gemm.c). */
 static const msw__gemm_traits wide_traits = {
-    .width = WIDTH, .strip_rows = MSW__WIDE_STRIP, .table_rows = 90,
+    .width = WIDTH, .strip_rows = MSW__WIDE_STRIP, .table_rows = 30,
     .stage_bytes = 24 << 10,
     .cost = {{.lookup = 9.3, .product = 9.1, .record = 1, .visit = 1.4, .build = 790,
               .load = 15, .store = 17},
@@ -20,10 +20,10 @@ static const msw__gemm_traits wide_traits = {
              {.lookup = 9.2, .product = 9.1, .record = 1, .visit = 2.4, .build = 790,
               .load = 8, .store = 9}}};
 static const msw__gemm_traits narrow_traits = {
-    .width = 4, .stage_bytes = 32 << 10,
-    .cost = {{.lookup = 250, .product = 230, .visit = 20, .load = 4, .store = 10},
-             {.lookup = 140, .product = 130, .visit = 20, .load = 3, .store = 6},
-             {.lookup = 90, .product = 80, .visit = 20, .load = 2, .store = 4}}};
+    .width = 4, .table_rows = UINT32_MAX, .stage_bytes = 32 << 10,
+    .cost = {{.product = 120, .visit = 20, .load = 4, .store = 10},
+             {.product = 75, .visit = 20, .load = 3, .store = 6},
+             {.product = 52, .visit = 20, .load = 2, .store = 4}}};
 
 typedef struct run {
     const msw__packing *w;

@@ -28,7 +28,7 @@ const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind)
     enum { DENSE = MSW__GEMM_BLAS };
     static const char *const names[][3] = {
         [MSW__GEMM_WIDE] = {"lut_wide c", "lut_wide avx2", "lut_wide avx512"},
-        [MSW__GEMM_NARROW] = {"", "lut_narrow avx2", "lut_narrow avx512"},
+        [MSW__GEMM_NARROW] = {"lut_narrow c", "lut_narrow avx2", "lut_narrow avx512"},
         [DENSE] = {"dense_blocks c", "dense_blocks avx2", "dense_blocks avx512"}};
     const uint32_t cpu = g->ctx->cpu;
 

@@ -3,6 +3,7 @@
 #include "packing.h"
 
 enum { CHUNK_ROWS = 1024 }; /* sums and code of a chunk share the second-level cache */
+enum { FEW_LOOKUPS = 50, VERY_FEW_LOOKUPS = 15 }; /* per cent of the blocks */
 #define NEVER UINT32_MAX
 
 /* A slice of the stage being packed. */
@@ -21,6 +22,7 @@ typedef struct packer {
     uint32_t parts;              /* strips per block row */
     uint32_t slices_per_block;
     uint32_t strip_count, slice_count;
+    size_t stage_bytes;          /* tables and panel buffer, at most */
     uint8_t *kinds;              /* per block */
     msw__block_cursor *cursors;  /* per block row: at the first block of the stage */
     slice *slices;               /* of the stage */
@@ -57,6 +59,14 @@ static void cut(packer *k)
 static size_t strip_offset(const packer *k, uint32_t strip) /* within the block row */
 {
     return (size_t)(strip % k->parts) * k->w->strip_rows;
+}
+
+/* Of the view; that of the strip after the last one is the number of rows. */
+static size_t first_row(const packer *k, uint32_t strip)
+{
+    if (strip == k->strip_count)
+        return k->plan->rows;
+    return msw__plan_row(k->plan, strip / k->parts) + strip_offset(k, strip);
 }
 
 static uint32_t strip_rows(const packer *k, uint32_t strip)
@@ -221,8 +231,7 @@ static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32
         if (k->last_stage[strip] == stage || k->last_stage[strip] == NEVER)
             head |= MSW__STRIP_LAST;
         *code++ = head;
-        *code++ = (uint32_t)(msw__plan_row(k->plan, strip / k->parts) +
-                             strip_offset(k, strip));
+        *code++ = (uint32_t)first_row(k, strip);
         *code++ = strip_rows(k, strip) << 24 | products << 12 | lookups;
         code = put_records(k, code, strip, MSW__LOOKUPS);
         put_records(k, code, strip, MSW__PRODUCTS);
@@ -280,6 +289,21 @@ static bool use_slice(const packer *k, const msw__chunk *chunk, slice *s, uint32
     return used;
 }
 
+/* Where tables are used less, fetching them from the second-level cache costs less than
+ * the sums, which move between each stage and the next. */
+static void set_stage_bytes(packer *k)
+{
+    const size_t blocks = k->plan->block_count;
+    size_t lookups = 0;
+
+    for (size_t b = 0; b < blocks; b++)
+        lookups += k->kinds[b] == MSW__LOOKUPS;
+    k->stage_bytes = k->traits->stage_bytes;
+    if (lookups)
+        k->stage_bytes *= 100 * lookups < VERY_FEW_LOOKUPS * blocks ? 3
+                          : 100 * lookups < FEW_LOOKUPS * blocks    ? 2 : 1;
+}
+
 /* The slices from *next on that fit a stage. */
 static uint32_t choose_slices(packer *k, const msw__chunk *chunk, uint32_t *next)
 {
@@ -297,7 +321,7 @@ static uint32_t choose_slices(packer *k, const msw__chunk *chunk, uint32_t *next
         if (!use_slice(k, chunk, &s, tables))
             continue;
         more = panel + (s.table == NEVER ? 0 : table);
-        if (k->slice_used && bytes + more > k->traits->stage_bytes)
+        if (k->slice_used && bytes + more > k->stage_bytes)
             break;
         bytes += more;
         tables += s.table != NEVER;
@@ -382,6 +406,8 @@ static void cut_chunks(packer *k)
             end = k->strip_count;
         w->chunks[c].first_strip = begin;
         w->chunks[c].strip_count = end - begin;
+        w->chunks[c].first_row = first_row(k, begin);
+        w->chunks[c].row_count = first_row(k, end) - first_row(k, begin);
         if (most < end - begin)
             most = end - begin;
     }
@@ -430,6 +456,7 @@ static msw_status pack(packer *k)
     msw_status status;
 
     msw__find_kinds(k->kinds, k->u);
+    set_stage_bytes(k);
     memset(k->first_stage, 0xff, k->strip_count * sizeof *k->first_stage); /* NEVER */
     memset(k->last_stage, 0xff, k->strip_count * sizeof *k->last_stage);
     status = msw__packing_alloc_chunks(w, k->ctx, k->plan, CHUNK_ROWS);

@@ -5,7 +5,7 @@
 
 #ifdef MSW_HAVE_AVX2
 static const msw__gemm_traits wide_avx2 = {
-    .width = 16, .strip_rows = 6, .table_rows = 8, .stage_bytes = 24 << 10,
+    .width = 16, .strip_rows = 6, .table_rows = 16, .stage_bytes = 24 << 10,
     .cost = {{.lookup = 0.41, .product = 0.28, .record = 0.64, .visit = 3.3, .build = 13.5,
               .load = 1.4, .store = 6.8, .panel = 26},
              {.lookup = 0.23, .product = 0.20, .record = 0.59, .visit = 2.9, .build = 8,
@@ -13,7 +13,7 @@ static const msw__gemm_traits wide_avx2 = {
              {.lookup = 0.23, .product = 0.20, .record = 0.59, .visit = 2.9, .build = 8,
               .load = 0.8, .store = 3.4, .panel = 32}}};
 static const msw__gemm_traits narrow_avx2 = {
-    .width = 4, .table_rows = 24, .stage_bytes = 16 << 10,
+    .width = 4, .table_rows = 8, .stage_bytes = 16 << 10,
     .cost = {{.lookup = 2.5, .product = 3.5, .record = 3.3, .visit = 0.2, .build = 4.4,
               .load = 0.6, .store = 1.4, .panel = 24},
              {.lookup = 1.3, .product = 3.9, .record = 1.9, .visit = 4, .build = 1.7,
@@ -23,7 +23,7 @@ static const msw__gemm_traits narrow_avx2 = {
 #endif
 #ifdef MSW_HAVE_AVX512
 static const msw__gemm_traits wide_avx512 = {
-    .width = 32, .strip_rows = 8, .table_rows = 8, .stage_bytes = 32 << 10,
+    .width = 32, .strip_rows = 8, .table_rows = 16, .stage_bytes = 32 << 10,
     .cost = {{.lookup = 0.80, .product = 0.57, .record = 0.44, .visit = 2.5, .build = 23,
               .load = 1.9, .store = 2.1, .panel = 13},
              {.lookup = 0.35, .product = 0.25, .record = 0.64, .visit = 3.4, .build = 13,
@@ -31,7 +31,7 @@ static const msw__gemm_traits wide_avx512 = {
              {.lookup = 0.24, .product = 0.17, .record = 0.62, .visit = 2.4, .build = 7.8,
               .load = 0.9, .store = 3.8, .panel = 31}}};
 static const msw__gemm_traits narrow_avx512 = {
-    .width = 4, .table_rows = 24, .stage_bytes = 16 << 10,
+    .width = 4, .table_rows = 8, .stage_bytes = 16 << 10,
     .cost = {{.lookup = 1.33, .product = 6, .record = 0.96, .visit = 2.3, .build = 4.6,
               .load = 0.6, .store = 0.77, .panel = 30},
              {.lookup = 0.6, .product = 3.5, .record = 1.2, .visit = 1.6, .build = 2.2,

@@ -36,6 +36,7 @@ typedef struct run {
     const float *next_x;    /* what to prefetch: column `next_x` of the rows of x */
     const uint32_t *next;   /* that the next stage uses */
     size_t next_count;
+    size_t next_row, end_row; /* rows of y to prefetch */
 } run;
 
 /* Rows of x -> panel buffer */
@@ -329,11 +330,29 @@ INLINE void prefetch_next(const int NV, run *r, size_t count)
         }
 }
 
+INLINE void prefetch_y(const int NV, run *r, size_t count)
+{
+    for (; count && r->next_row < r->end_row; count--, r->next_row++) {
+        const size_t row = r->p->rows ? r->p->rows[r->next_row] : r->next_row;
+        const float *y = r->p->y + row * r->p->y_row + r->column;
+
+        UNROLL for (int v = 0; v < NV; v++)
+            __builtin_prefetch(y + v * LANES, 1);
+    }
+}
+
+/* What each of n steps has to do for all to be done. */
+INLINE size_t pace(size_t all, size_t n)
+{
+    return n ? (all + n - 1) / n : 0;
+}
+
 INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
 {
     const uint32_t groups = r->w->groups, columns = r->w->columns;
     const uint32_t *code = r->w->code + s->code;
-    const size_t pace = s->strips ? (r->next_count + s->strips - 1) / s->strips : 0;
+    const size_t x_pace = pace(r->next_count, s->strips);
+    const size_t y_pace = pace(r->end_row - r->next_row, s->strips);
 
     for (uint32_t n = s->strips; n; n--) {
         const uint32_t head = code[0], row = code[1], counts = code[2];
@@ -341,7 +360,8 @@ INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
         vector sum[MSW__WIDE_STRIP * 2];
 
         code += MSW__WIDE_HEADER;
-        prefetch_next(NV, r, pace);
+        prefetch_next(NV, r, x_pace);
+        prefetch_y(NV, r, y_pace);
         if (head & MSW__STRIP_FIRST)
             UNROLL for (int i = 0; i < H * NV; i++)
                 sum[i] = zero_v();
@@ -390,15 +410,22 @@ static strips_function *const strips[][2] = {
     {strips_7_1, strips_7_2}, {strips_8_1, strips_8_2},
 };
 
-/* The rows of x of the stage after stage i, or of the next panel's first. */
+/* The rows of x of the stage after stage i, or of the next panel's first; and during the
+ * last stage but one those of y. */
 static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
 {
     const bool last = i + 1 == c->stage_count;
     const msw__stage *s = &r->w->stages[c->stage + (last ? 0 : i + 1)];
     const size_t column = r->column + (last ? r->w->width : 0);
 
-    r->next_count = 0;
-    if (r->p->across || column >= r->p->n)
+    r->next_row = r->end_row = r->next_count = 0;
+    if (r->p->across)
+        return;
+    if (i + 2 == c->stage_count || c->stage_count == 1) {
+        r->next_row = c->first_row;
+        r->end_row = c->first_row + c->row_count;
+    }
+    if (column >= r->p->n)
         return;
     r->next_x = r->p->gather ? r->p->gather->x + msw__gather_column(r->p->gather, column)
                              : r->p->x + column;

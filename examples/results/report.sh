@@ -21,14 +21,14 @@ awk -F '\t' '
         return $3 > 1 ? mean " ± " deviation : mean
     }
     BEGIN {
-        print "| method | setting | epochs | seeds | bytes | | accuracy, % | loss, points | us per image, dense | libmsw | |"
+        print "| method | setting | epochs | seeds | bytes | | accuracy, % | loss, points | us, dense | us, libmsw | faster |"
         print "|---|---|---|---|---|---|---|---|---|---|---|"
     }
     {
         printf "| %s | %s | %d | %d | %d | 1/%.1f | %s | %s |", $1, $2, $4, $3, $6,
             $5 / $6, spread($7, $8), spread($9, $10)
         if ($12 > 0)
-            printf " %.1f | %.1f | %.2f times as fast |\n", $11, $12, $11 / $12
+            printf " %.1f | %.1f | %.2f x |\n", $11, $12, $11 / $12
         else
             print " | | |"
     }' "$work/means"

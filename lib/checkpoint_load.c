@@ -260,6 +260,32 @@ static msw_status read_state(loaded *in, uint32_t layer)
     return state_valid(l) ? MSW_OK : corrupt(in, "classes, magnitudes or D out of range");
 }
 
+static bool permutations_equal(const uint32_t *a, const uint32_t *b, size_t count)
+{
+    if (!a || !b)
+        return a == b;
+    return memcmp(a, b, count * sizeof *a) == 0;
+}
+
+/* Exactly: the file may be made so that sums over plans collide. */
+static bool plans_equal(const msw_plan *a, const msw_plan *b)
+{
+    if (a->rank != b->rank || a->weights != b->weights || a->reduction != b->reduction ||
+        a->block_rows != b->block_rows || a->block_columns != b->block_columns ||
+        a->groups != b->groups)
+        return false;
+    return memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0 &&
+           permutations_equal(a->row_permutation, b->row_permutation, a->rows) &&
+           permutations_equal(a->column_permutation, b->column_permutation, a->columns);
+}
+
+/* An array without elements may be NULL, which memcpy() does not take. */
+static void copy_bytes(void *to, const void *from, size_t size)
+{
+    if (size)
+        memcpy(to, from, size);
+}
+
 /* Into a handle on the layer's own plan, which the file's must equal. */
 static msw_status read_frozen(loaded *in, uint32_t layer)
 {
@@ -273,17 +299,16 @@ static msw_status read_frozen(loaded *in, uint32_t layer)
     status = msw_reader_unified(&u, in->reader, name);
     if (status)
         return failed_to_read(in, status, name);
-    if (msw__plan_sum(u->plan) != msw__plan_sum(l->plan) ||
-        u->plan->block_count != l->plan->block_count)
+    if (!plans_equal(u->plan, l->plan))
         status = corrupt(in, name);
     if (!status)
         status = msw__unified_alloc(&l->frozen, l->plan, u->classes);
     if (!status) {
-        memcpy(l->frozen->magnitudes, u->magnitudes,
-               u->magnitude_start[rows] * sizeof *u->magnitudes);
-        memcpy(l->frozen->signs, u->signs, (u->sign_start[rows] + 7) / 8);
-        memcpy(l->frozen->free_weights, u->free_weights,
-               u->free_start[rows] * sizeof *u->free_weights);
+        copy_bytes(l->frozen->magnitudes, u->magnitudes,
+                   u->magnitude_start[rows] * sizeof *u->magnitudes);
+        copy_bytes(l->frozen->signs, u->signs, (u->sign_start[rows] + 7) / 8);
+        copy_bytes(l->frozen->free_weights, u->free_weights,
+                   u->free_start[rows] * sizeof *u->free_weights);
     }
     msw_unified_free(u);
     return status;

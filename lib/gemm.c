@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The handle, and one product. Which kernel runs is decided in gemm_choice.c. */
 #include "gemm.h"
-#include "blas.h"
 
 #include <math.h>
 #include <string.h>
@@ -60,6 +59,7 @@ static msw_status copy_bias(msw_gemm *g, const float *bias)
     if (status)
         return status;
     g->bias = memory;
+    g->biased = bias != NULL;
     for (size_t i = 0; bias && i < g->rows; i++)
         g->bias[i] = bias[g->row ? g->row[i] : i];
     return MSW_OK;
@@ -146,7 +146,7 @@ void msw_gemm_free(msw_gemm *gemm)
     ctx = gemm->ctx;
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
         msw__packing_free(&gemm->packs[kind], ctx);
-    msw__free(ctx, gemm->dense, gemm->rows * gemm->columns, sizeof *gemm->dense);
+    msw__gemm_drop_dense(gemm);
     msw__free(ctx, gemm->bias, gemm->rows + MSW__MAX_STRIP, sizeof *gemm->bias);
     msw__free(ctx, gemm->row, gemm->rows, sizeof *gemm->row);
     msw__free(ctx, gemm, 1, sizeof *gemm);
@@ -221,32 +221,6 @@ static msw_status run_packed(const msw_gemm *g, msw__gemm_kind kind, const msw__
     return msw__parallel(g->ctx, j.tasks, task, &j);
 }
 
-/* What the BLAS does not do. */
-static void finish_blas(const msw_gemm *g, const msw__product *p)
-{
-    for (size_t i = 0; i < g->rows; i++) {
-        float *y = p->y + (g->row ? g->row[i] : i) * p->y_row;
-
-        for (size_t j = 0; j < p->n; j++) {
-            float *v = y + j * p->y_column;
-            *v += p->bias[i];
-            *v = *v < p->low ? p->low : *v;
-            *v = *v > p->high ? p->high : *v;
-        }
-    }
-}
-
-static void run_blas(const msw_gemm *g, const msw_gemm_call *c, const msw__product *p)
-{
-    if (c->layout == MSW_LAYOUT_COLUMNS)
-        msw__blas_sgemm(g->ctx->blas, false, g->rows, c->n, g->columns, g->dense,
-                        g->columns, c->x, c->ldx, (int)c->beta, c->y, c->ldy);
-    else
-        msw__blas_sgemm(g->ctx->blas, true, c->n, g->rows, g->columns, c->x, c->ldx,
-                        g->dense, g->columns, (int)c->beta, c->y, c->ldy);
-    finish_blas(g, p);
-}
-
 static msw__product product(const msw_gemm *g, const msw_gemm_call *c)
 {
     msw__product p = {.x = c->x, .x_row = c->ldx, .x_column = 1,
@@ -304,7 +278,7 @@ msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind, const msw_ge
     msw_status status = MSW_OK;
 
     if (kind == MSW__GEMM_BLAS) {
-        run_blas(g, c, &p);
+        msw__gemm_run_dense(g, c);
         return MSW_OK;
     }
     if (!workspace)

@@ -223,6 +223,7 @@ struct msw_gemm {
     msw__gemm_table table;
     msw__packing packs[MSW__GEMM_BLAS]; /* without chunks: not kept */
     float *dense;   /* for the BLAS, as the tensor's view without permutations; or NULL */
+    bool biased;    /* bias holds more than zeros */
     bool gathers;   /* X is not a matrix: other than the wide kernels need a copy */
     bool tuned;
     msw__gemm_timing timings[MSW__TIMINGS];
@@ -246,6 +247,11 @@ msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind,
  * and its layout is by columns. */
 msw_status msw__gemm_run_gathered(const msw_gemm *g, const msw__gather *x,
                                   const msw_gemm_call *c) MSW_NODISCARD;
+
+/* gemm_dense.c: a handle's dense copy (NULL where there is none), and the product by it */
+msw_status msw__gemm_make_dense(msw_gemm *g, const msw_unified *u) MSW_NODISCARD;
+void msw__gemm_drop_dense(msw_gemm *g);
+void msw__gemm_run_dense(const msw_gemm *g, const msw_gemm_call *c);
 
 /* gemm_choice.c */
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which kernel runs for how many columns: by a model of measured costs, or by timing. */
 #include "gemm.h"
-#include "blas.h"
 
 #include <string.h>
 
@@ -97,64 +96,7 @@ static msw__gemm_kind best_predicted(const msw_gemm *g, size_t n, bool blas)
     return best;
 }
 
-/* The dense copy */
-
-static size_t dense_column(const msw_plan *p, size_t column)
-{
-    return p->column_permutation ? p->column_permutation[column] : column;
-}
-
-static void copy_block_row(float *dense, const msw_unified *u, size_t i)
-{
-    const msw_plan *p = u->plan;
-    size_t magnitude = u->magnitude_start[i], sign = u->sign_start[i];
-    size_t weight = u->free_start[i];
-
-    for (size_t j = 0; j < p->block_column_count; j++) {
-        const uint8_t class = u->classes[i * p->block_column_count + j];
-
-        if (class == MSW_CLASS_PRUNED)
-            continue;
-        for (size_t r = 0; r < msw__plan_rows(p, i); r++) {
-            const size_t v = msw__plan_row(p, i) + r;
-            const size_t at = p->row_permutation ? p->row_permutation[v] : v;
-            float *row = dense + at * p->columns;
-
-            for (size_t c = 0; c < msw__plan_columns(p, j); c++) {
-                float *to = row + dense_column(p, j * p->block_columns + c);
-                if (class == MSW_CLASS_FREE)
-                    *to = u->free_weights[weight++];
-                else
-                    *to = msw__sign_get(u->signs, sign++) ? -u->magnitudes[magnitude]
-                                                          : u->magnitudes[magnitude];
-            }
-        }
-        magnitude += class == MSW_CLASS_UNIFIED;
-    }
-}
-
-static msw_status make_dense(msw_gemm *g, const msw_unified *u)
-{
-    size_t count;
-    void *memory;
-    msw_status status;
-
-    if (!msw__size_mul(&count, g->rows, g->columns))
-        return MSW_E_NOMEM;
-    status = msw__calloc(&memory, g->ctx, count, sizeof *g->dense);
-    if (status)
-        return status;
-    g->dense = memory;
-    for (size_t i = 0; i < u->plan->block_row_count; i++)
-        copy_block_row(g->dense, u, i);
-    return MSW_OK;
-}
-
-static void drop_dense(msw_gemm *g)
-{
-    msw__free(g->ctx, g->dense, g->rows * g->columns, sizeof *g->dense);
-    g->dense = NULL;
-}
+/* Memory */
 
 /* Of the packings that will be kept, at most. */
 static uint64_t kept_bytes(const msw_gemm *g, bool all)
@@ -228,7 +170,7 @@ static void keep_best(msw_gemm *g, const size_t *n, size_t count)
     for (size_t i = 0; i < count; i++)
         used[msw__gemm_choice(g, n[i]).kind] = true;
     if (!used[MSW__GEMM_BLAS])
-        drop_dense(g);
+        msw__gemm_drop_dense(g);
     if (count > 1)
         return; /* any number of columns may come */
     if (used[MSW__GEMM_BLAS])
@@ -299,7 +241,7 @@ msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_op
         return MSW_E_LIMIT;
     g->tuned = recall_all(g, u, o, n, count, blas);
     if (blas && (g->tuned || o->tune || model_prefers_blas(g, n, count)))
-        status = make_dense(g, u);
+        status = msw__gemm_make_dense(g, u);
     if (!status && o->tune && !g->tuned) {
         status = time_all(g, u, o, n, count);
         g->tuned = !status;

@@ -59,6 +59,13 @@ static msw_status time_candidates(const msw_gemm *g, msw__gemm_timing *t,
     return MSW_OK;
 }
 
+/* Not zeros as they were allocated: those pages may all be the same one. */
+static void fill(float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        x[i] = 1;
+}
+
 msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n)
 {
     const size_t workspace = msw_gemm_workspace(g, n);
@@ -70,12 +77,13 @@ msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n)
     if (workspace == SIZE_MAX || !msw__size_mul(&x_count, g->columns, n) ||
         !msw__size_mul(&y_count, g->rows, n))
         return MSW_E_RANGE;
-    status = msw__calloc(&x, g->ctx, x_count, sizeof(float));
+    status = msw__alloc(&x, g->ctx, x_count, sizeof(float));
     if (!status)
         status = msw__calloc(&y, g->ctx, y_count, sizeof(float));
     if (!status)
         status = msw__alloc(&w, g->ctx, workspace, 1);
     if (!status) {
+        fill(x, x_count);
         msw_gemm_call_init(&call);
         call.x = x;
         call.y = y;

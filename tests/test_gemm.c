@@ -259,10 +259,34 @@ static void test_out_of_memory(void **state)
     assert_true(faults_clean(&f));
 }
 
+/* The same bits: powers of two. */
+static void compare_blas(const msw_gemm *blas, const msw_gemm *own)
+{
+    static float x[COLUMNS * MAX_N], y[2][ROWS * MAX_N];
+
+    fill(x, COLUMNS * MAX_N, 6);
+    for (size_t n = 1; n <= MAX_N; n++)
+        for (uint32_t variant = 0; variant < 4; variant++) {
+            for (int i = 0; i < 2; i++) {
+                msw_gemm_call c = call_of(x, y[i], n, variant & 1);
+
+                fill(y[i], ROWS * n, 7);
+                c.beta = variant >> 1;
+                if (i == 0) /* by the BLAS, whatever the model says of this n */
+                    assert_int_equal(msw__gemm_run_as(blas, blas->dense ? MSW__GEMM_BLAS
+                                                                        : MSW__GEMM_WIDE,
+                                                      &c), MSW_OK);
+                else
+                    assert_int_equal(msw_gemm_run(own, &c), MSW_OK);
+            }
+            assert_memory_equal(y[0], y[1], ROWS * n * sizeof(float));
+        }
+}
+
 /* Where only free blocks are, the BLAS is faster, and gives the same. */
 static void test_blas(void **state)
 {
-    static float x[COLUMNS * MAX_N], y[2][ROWS * MAX_N], bias[ROWS];
+    static float bias[ROWS];
     msw_context *ctx = plain_context();
     msw_gemm_info info;
     msw_gemm_options o;
@@ -272,44 +296,30 @@ static void test_blas(void **state)
     (void)state;
     weights_make(&w, ctx, &all_free);
     fill(bias, ROWS, 5);
-    fill(x, COLUMNS * MAX_N, 6);
-    msw_gemm_options_init(&o);
-    o.bias = bias;
-    o.bias_count = ROWS;
-    o.activation = MSW_ACTIVATION_RELU6;
-    o.expected_n = 512;
-    assert_int_equal(msw_gemm_new(&g[0], ctx, w.u, &o), MSW_OK);
-    o.fallback = MSW_FALLBACK_NEVER;
-    assert_int_equal(msw_gemm_new(&g[1], ctx, w.u, &o), MSW_OK);
-    msw_gemm_info_init(&info);
-    assert_int_equal(msw_gemm_get_info(&info, g[1], 512), MSW_OK);
-    assert_int_equal(info.bytes_dense, 0);
-    assert_int_equal(info.deterministic, 1);
-    assert_string_not_equal(info.kernel, "blas");
-    assert_int_equal(msw_gemm_get_info(&info, g[0], 512), MSW_OK);
-    if (strcmp(msw_context_blas(ctx), "built-in") != 0) {
-        assert_string_equal(info.kernel, "blas");
-        assert_int_equal(info.bytes_dense, ROWS * COLUMNS * 4);
-        assert_int_equal(info.deterministic, 0);
-    }
-    for (size_t n = 1; n <= MAX_N; n++)
-        for (uint32_t layout = 0; layout < 2; layout++) {
-            for (int i = 0; i < 2; i++) {
-                msw_gemm_call c = call_of(x, y[i], n, layout);
-
-                fill(y[i], ROWS * n, 7);
-                c.beta = n & 1;
-                if (i == 0) /* by the BLAS, whatever the model says of this n */
-                    assert_int_equal(msw__gemm_run_as(g[0], g[0]->dense ? MSW__GEMM_BLAS
-                                                                        : MSW__GEMM_WIDE,
-                                                      &c), MSW_OK);
-                else
-                    assert_int_equal(msw_gemm_run(g[1], &c), MSW_OK);
-            }
-            assert_memory_equal(y[0], y[1], ROWS * n * sizeof(float));
+    for (uint32_t variant = 0; variant < 4; variant++) {
+        msw_gemm_options_init(&o);
+        o.bias = variant & 1 ? bias : NULL;
+        o.bias_count = ROWS;
+        o.activation = variant & 2 ? MSW_ACTIVATION_RELU6 : MSW_ACTIVATION_NONE;
+        o.expected_n = 512;
+        assert_int_equal(msw_gemm_new(&g[0], ctx, w.u, &o), MSW_OK);
+        o.fallback = MSW_FALLBACK_NEVER;
+        assert_int_equal(msw_gemm_new(&g[1], ctx, w.u, &o), MSW_OK);
+        msw_gemm_info_init(&info);
+        assert_int_equal(msw_gemm_get_info(&info, g[1], 512), MSW_OK);
+        assert_int_equal(info.bytes_dense, 0);
+        assert_int_equal(info.deterministic, 1);
+        assert_string_not_equal(info.kernel, "blas");
+        assert_int_equal(msw_gemm_get_info(&info, g[0], 512), MSW_OK);
+        if (strcmp(msw_context_blas(ctx), "built-in") != 0) {
+            assert_string_equal(info.kernel, "blas");
+            assert_int_equal(info.bytes_dense, ROWS * COLUMNS * 4);
+            assert_int_equal(info.deterministic, 0);
         }
-    msw_gemm_free(g[0]);
-    msw_gemm_free(g[1]);
+        compare_blas(g[0], g[1]);
+        msw_gemm_free(g[0]);
+        msw_gemm_free(g[1]);
+    }
     weights_free(&w);
     msw_context_free(ctx);
 }

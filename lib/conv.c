@@ -67,7 +67,6 @@ static void set_geometry(msw_conv *c, const msw_plan *p, const msw_conv_options 
     c->transposed = o->transposed;
     c->output_pad_h = o->output_pad_h;
     c->output_pad_w = o->output_pad_w;
-    c->transpose = msw__transpose_choose(c->ctx->cpu);
 }
 
 msw_status msw__conv_bytes(uint64_t *out, const msw_conv *c)
@@ -99,18 +98,23 @@ static bool reads_matrix(const msw_conv *c)
            !w->after;
 }
 
-static msw_status make_group(msw_conv *c, const msw_unified *u, size_t group,
+static msw_status make_group(msw_conv *c, const msw__weights *w, size_t group,
                              const msw_gemm_options *options)
 {
+    const bool gathers = !reads_matrix(c);
+    msw__weights part;
     msw_unified *slice;
     msw_status status;
 
     if (c->groups == 1)
-        return msw__gemm_new(&c->gemms[0], c->ctx, u, options, !reads_matrix(c));
-    status = msw__unified_group(&slice, u, group);
+        return msw__gemm_new(&c->gemms[0], c->ctx, w, options, gathers, c->ctx->cpu);
+    status = msw__unified_group(&slice, w->u, group);
     if (status)
         return status;
-    status = msw__gemm_new(&c->gemms[group], c->ctx, slice, options, !reads_matrix(c));
+    part = *w;
+    part.plan = slice->plan;
+    part.u = slice;
+    status = msw__gemm_new(&c->gemms[group], c->ctx, &part, options, gathers, c->ctx->cpu);
     msw_unified_free(slice);
     return status;
 }
@@ -131,28 +135,30 @@ static bool direct_is_faster(const msw_conv *c, const msw_unified *u, size_t n)
 
 /* After trying to make the first group's product. Which kernel is faster does not depend
  * on the bound, and so if that failed for the bound, it is made to be compared, only. */
-static bool prefers_direct(msw_status *status, msw_conv *c, const msw_unified *u,
+static bool prefers_direct(msw_status *status, msw_conv *c, const msw__weights *w,
                            const msw_gemm_options *options)
 {
     msw_gemm_options o = *options;
     bool direct;
 
+    if (!w->u)
+        return false;
     if (*status == MSW_OK)
-        return direct_is_faster(c, u, o.expected_n);
+        return direct_is_faster(c, w->u, o.expected_n);
     if (*status != MSW_E_LIMIT || !o.max_bytes)
         return false;
     o.max_bytes = 0;
     o.fallback = MSW_FALLBACK_NEVER;
     o.tune = 0;
-    if (make_group(c, u, 0, &o))
+    if (make_group(c, w, 0, &o))
         return false;
-    direct = direct_is_faster(c, u, o.expected_n);
+    direct = direct_is_faster(c, w->u, o.expected_n);
     if (direct)
         *status = MSW_OK;
     return direct;
 }
 
-static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_options *o)
+static msw_status make_gemms(msw_conv *c, const msw__weights *w, const msw_conv_options *o)
 {
     msw_gemm_options g;
     uint64_t used;
@@ -169,8 +175,8 @@ static msw_status make_gemms(msw_conv *c, const msw_unified *u, const msw_conv_o
     for (size_t i = 0; i < c->groups && !status; i++) {
         g.bias = o->bias ? o->bias + i * c->outputs : NULL;
         g.bias_count = o->bias ? c->outputs : 0;
-        status = make_group(c, u, i, &g);
-        if (i == 0 && prefers_direct(&status, c, u, &g)) {
+        status = make_group(c, w, i, &g);
+        if (i == 0 && prefers_direct(&status, c, w, &g)) {
             c->kind = MSW__CONV_DIRECT;
             break;
         }
@@ -227,41 +233,49 @@ static msw_status check_bytes(const msw_conv *c, uint64_t max_bytes)
     return !status && max_bytes && bytes > max_bytes ? MSW_E_LIMIT : status;
 }
 
-static msw_status make_kernels(msw_conv *c, const msw_unified *u,
+static msw_status make_kernels(msw_conv *c, const msw__weights *w,
                                const msw_conv_options *o)
 {
     msw_status status = MSW_OK;
 
     if (c->transposed)
-        return make_transposed(c, u, o);
+        return make_transposed(c, w->u, o);
     c->kind = kind_of(c);
     c->reason = c->kind == MSW__CONV_PRODUCTS ? "cost model" : "few outputs to a group";
     if (c->kind == MSW__CONV_PRODUCTS)
-        status = make_gemms(c, u, o);
+        status = make_gemms(c, w, o);
     if (status || c->kind == MSW__CONV_PRODUCTS)
         return status;
     free_gemms(c); /* there is one when the cost model changed the kind */
     if (c->kind == MSW__CONV_DEPTHWISE)
-        status = msw__depthwise_init(&c->depthwise, c->ctx, u, o->bias, o->activation);
+        status = msw__depthwise_init(&c->depthwise, c->ctx, w->u, o->bias, o->activation);
     else
-        status = msw__direct_init(&c->direct, c->ctx, u, o->bias, o->activation);
+        status = msw__direct_init(&c->direct, c->ctx, w->u, o->bias, o->activation);
     return status ? status : check_bytes(c, o->max_bytes);
 }
 
-msw_status msw_conv_new(msw_conv **out, msw_context *ctx, const msw_unified *u,
-                        const msw_conv_options *options)
+bool msw__conv_runs_packings(const msw_plan *plan, const msw_conv_options *options)
+{
+    msw_conv c = {0};
+    msw_conv_options o;
+
+    if (plan->groups > 1 || take_options(&o, options, plan) || o.transposed ||
+        o.fallback == MSW_FALLBACK_BLAS)
+        return false;
+    set_geometry(&c, plan, &o);
+    return kind_of(&c) == MSW__CONV_PRODUCTS;
+}
+
+msw_status msw__conv_new(msw_conv **out, msw_context *ctx, const msw__weights *w,
+                         const msw_conv_options *options)
 {
     msw_conv_options o;
     msw_conv *c;
     void *memory;
     msw_status status;
 
-    if (!out)
-        return MSW_E_INVAL;
     *out = NULL;
-    if (!ctx || !u)
-        return MSW_E_INVAL;
-    status = take_options(&o, options, u->plan);
+    status = take_options(&o, options, w->plan);
     if (!status)
         status = msw__calloc(&memory, ctx, 1, sizeof *c);
     if (status)
@@ -269,13 +283,30 @@ msw_status msw_conv_new(msw_conv **out, msw_context *ctx, const msw_unified *u,
     c = memory;
     atomic_init(&c->refs, 1);
     c->ctx = msw_context_ref(ctx);
-    set_geometry(c, u->plan, &o);
-    status = make_kernels(c, u, &o);
+    c->placement = w->placement;
+    c->placement_reason = w->placement_reason;
+    set_geometry(c, w->plan, &o);
+    c->transpose = msw__transpose_choose(ctx->cpu);
+    status = make_kernels(c, w, &o);
     if (status)
         msw_conv_free(c);
     else
         *out = c;
     return status;
+}
+
+msw_status msw_conv_new(msw_conv **out, msw_context *ctx, const msw_unified *u,
+                        const msw_conv_options *options)
+{
+    msw__weights w;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!ctx || !u)
+        return MSW_E_INVAL;
+    w = msw__weights_of(u);
+    return msw__conv_new(out, ctx, &w, options);
 }
 
 msw_conv *msw_conv_ref(msw_conv *conv)

@@ -6,6 +6,7 @@
 
 #include "depthwise.h"
 #include "direct.h"
+#include "gemm.h"
 #include "internal.h"
 #include "planes.h"
 
@@ -35,6 +36,8 @@ struct msw_conv {
     msw__direct direct;
     msw__depthwise depthwise;
     const char *reason;        /* where there are no products */
+    uint32_t placement;        /* the same, and of the weights */
+    const char *placement_reason;
     size_t groups;
     size_t outputs;            /* of one group */
     size_t elements;           /* of the reduction */
@@ -76,6 +79,12 @@ typedef struct msw__conv_layout {
     size_t gemm, gemm_bytes;
     size_t bytes;
 } msw__conv_layout;
+
+/* conv.c. With packings in place of u where such options run on them. */
+msw_status msw__conv_new(msw_conv **out, msw_context *ctx, const msw__weights *w,
+                         const msw_conv_options *options) MSW_NODISCARD;
+/* Options that are not valid do not count. */
+bool msw__conv_runs_packings(const msw_plan *plan, const msw_conv_options *options);
 
 /* Sizes and strides; x and y are not looked at. */
 msw_status msw__conv_open(msw__conv_job *job, const msw_conv *c,

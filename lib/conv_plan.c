@@ -5,7 +5,7 @@
 #include "sizes.h"
 
 enum {
-    OLDEST_INFO = sizeof(msw_gemm_info),
+    OLDEST_INFO = offsetof(msw_gemm_info, bytes_mapped),
     /* What a band copies should stay in the second-level cache; but it should be wide
      * enough for a product to share out. */
     BAND_BYTES = 1024 * 1024,
@@ -286,6 +286,8 @@ static msw_status describe_sums(msw_gemm_info *out, const msw_conv *c)
     out->reason = c->reason;
     out->isa = msw__cpu_name(cpu);
     out->deterministic = 1;
+    out->placement = c->placement;
+    out->placement_reason = c->placement_reason;
     return msw__conv_bytes(&out->bytes_packed, c);
 }
 
@@ -299,6 +301,7 @@ static msw_status describe_products(msw_gemm_info *out, const msw_conv *c, size_
         status = msw_gemm_get_info(&one, c->gemms[i], pixels);
         out->bytes_packed += one.bytes_packed;
         out->bytes_dense += one.bytes_dense;
+        out->bytes_mapped += one.bytes_mapped;
         out->deterministic &= one.deterministic;
     }
     out->predicted = out->measured = out->dense = 0;
@@ -357,5 +360,9 @@ msw_status msw_conv_get_info(msw_gemm_info *out, const msw_conv *conv, size_t ba
     status = open_size(&j, conv, batch, height, width);
     if (!status)
         status = conv->transposed ? describe_phases(&info, &j) : describe(&info, &j);
+    if (!status && conv->transposed) {
+        info.placement = conv->placement;
+        info.placement_reason = conv->placement_reason;
+    }
     return status ? status : msw__give_output(out, &info, sizeof info, OLDEST_INFO);
 }

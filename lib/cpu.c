@@ -12,6 +12,19 @@ uint32_t msw__cpu_detect(void)
 #endif
 }
 
+uint32_t msw__cpu_built(void)
+{
+    uint32_t levels = MSW_CPU_C;
+
+#ifdef MSW_HAVE_AVX2
+    levels |= MSW_CPU_AVX2;
+#endif
+#ifdef MSW_HAVE_AVX512
+    levels |= MSW_CPU_AVX512;
+#endif
+    return levels;
+}
+
 uint32_t msw__cpu_levels(uint32_t mask)
 {
     uint32_t levels = msw__cpu_detect();

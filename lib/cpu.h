@@ -10,6 +10,8 @@ uint32_t msw__cpu_detect(void);
 /* The same allowed by a mask (0: all), without gaps: a level counts only with those
  * below it. */
 uint32_t msw__cpu_levels(uint32_t mask);
+/* Those that this build has kernels for, whatever the machine. */
+uint32_t msw__cpu_built(void);
 /* "c", "avx2", "avx512": the highest level in a set. */
 const char *msw__cpu_name(uint32_t levels);
 

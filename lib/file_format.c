@@ -87,8 +87,8 @@ void msw__section_decode(msw__section *out, const uint8_t *bytes)
 /* A record: kind, rank, two dtypes, flags, classes (one byte each), the name's length
  * (two), the shape (eight per dimension); for unified weights their kind, reduction and
  * block's sides (one each), groups (four) and payload (eight); for the transport form
- * the payload of a plain tensor (eight) and two parameters (four each); the name and a
- * zero. */
+ * the payload of a plain tensor (eight) and two parameters (four each); for the packed
+ * form two layouts (four each); the name and a zero. */
 size_t msw__record_bytes(const msw__record *r)
 {
     size_t bytes = 8 * (size_t)r->rank + r->name_length + 1;
@@ -100,6 +100,8 @@ size_t msw__record_bytes(const msw__record *r)
         if (r->kind != MSW_ENTRY_UNIFIED)
             bytes += MSW__PAYLOAD_RECORD_BYTES;
     }
+    if (r->flags & MSW__RECORD_PACKED)
+        bytes += MSW__PACKED_RECORD_BYTES;
     return bytes;
 }
 
@@ -138,6 +140,8 @@ void msw__record_encode(uint8_t *out, const msw__record *r, const char *name)
         msw__store32(out + 4, r->free_parameter);
         out += 8;
     }
+    for (int i = 0; r->flags & MSW__RECORD_PACKED && i < MSW__LAYOUTS; i++, out += 4)
+        msw__store32(out, r->layouts[i]);
     memcpy(out, name, r->name_length + 1);
 }
 
@@ -177,6 +181,8 @@ bool msw__record_decode(msw__record *out, const char **name, const uint8_t *p,
         out->free_parameter = msw__load32(p + 4);
         p += 8;
     }
+    for (int i = 0; out->flags & MSW__RECORD_PACKED && i < MSW__LAYOUTS; i++, p += 4)
+        out->layouts[i] = msw__load32(p);
     *name = (const char *)p;
     return true;
 }

@@ -18,6 +18,7 @@ enum {
     MSW__UNIFIED_RECORD_BYTES = 24,
     MSW__TRANSPORT_RECORD_BYTES = 8, /* more, in the transport form */
     MSW__PAYLOAD_RECORD_BYTES = 8,   /* more for plain tensors in it */
+    MSW__PACKED_RECORD_BYTES = 8,    /* more, in the packed form */
     MSW__METADATA_RECORD_BYTES = 10, /* without key and value */
     MSW__COUNT_BYTES = 4             /* before the records */
 };
@@ -43,7 +44,7 @@ enum { MSW__SECTION_LAST = MSW__SECTION_TRANSPORT };
 static inline bool msw__section_known(uint32_t type)
 {
     return (type >= MSW__SECTION_INDEX && type <= MSW__SECTION_TENSOR) ||
-           type == MSW__SECTION_TRANSPORT;
+           type == MSW__SECTION_PACKED || type == MSW__SECTION_TRANSPORT;
 }
 
 enum { MSW__SECTION_CRITICAL = 1 }; /* flag: who does not know the type must refuse */
@@ -78,8 +79,11 @@ enum {
     MSW__RECORD_ROWS_PERMUTED = 1,
     MSW__RECORD_COLUMNS_PERMUTED = 2,
     MSW__RECORD_PERMUTED = 3, /* both bits */
-    MSW__RECORD_TRANSPORT = 4
+    MSW__RECORD_TRANSPORT = 4,
+    MSW__RECORD_PACKED = 8
 };
+
+enum { MSW__LAYOUTS = 2 }; /* of packings: wide, narrow */
 
 typedef struct msw__record {
     uint64_t shape[MSW_MAX_RANK];
@@ -87,6 +91,7 @@ typedef struct msw__record {
                                  tensor that is not in the transport form */
     uint32_t kind, rank, magnitudes, free_weights, name_length, flags;
     uint32_t magnitude_parameter, free_parameter; /* of the dtypes, see quantiser.h */
+    uint32_t layouts[MSW__LAYOUTS]; /* of the packed form; 0: no such packing */
     uint32_t classes;         /* the rest of unified weights only */
     uint32_t weights, reduction, block_rows, block_columns, groups;
 } msw__record;
@@ -109,6 +114,16 @@ static inline size_t msw__index_bytes(size_t count)
 {
     return count <= 1u << 8 ? 1 : count <= 1u << 16 ? 2 : 4;
 }
+
+/* A layout: version, columns of a panel, rows of a strip (of the narrow packing: lanes). */
+static inline uint32_t msw__layout(uint32_t version, uint32_t width, uint32_t rows)
+{
+    return version | width << 16 | rows << 24;
+}
+
+static inline uint32_t msw__layout_version(uint32_t layout) { return layout & 0xffff; }
+static inline uint32_t msw__layout_width(uint32_t layout) { return layout >> 16 & 0xff; }
+static inline uint32_t msw__layout_rows(uint32_t layout) { return layout >> 24; }
 
 /* Class map: the classes that occur are the digits, 0 the least, of numbers to base 2
  * or 3 with 8 or 5 digits per byte, the first digit the least significant. */

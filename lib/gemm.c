@@ -8,15 +8,15 @@
 enum {
     OLDEST_OPTIONS = sizeof(msw_gemm_options),
     OLDEST_CALL = sizeof(msw_gemm_call),
-    OLDEST_INFO = sizeof(msw_gemm_info),
+    OLDEST_INFO = offsetof(msw_gemm_info, bytes_mapped),
     TASKS_PER_THREAD = 2,
     HOOK_TASKS = 16 /* the host's pool does not say how many threads it has */
 };
 
 /* Making */
 
-static msw_status take_options(msw_gemm_options *o, const msw_gemm_options *options,
-                               size_t rows)
+msw_status msw__gemm_take_options(msw_gemm_options *o, const msw_gemm_options *options,
+                                  size_t rows)
 {
     msw_status status;
 
@@ -71,41 +71,57 @@ static void set_activation(msw_gemm *g, uint32_t activation)
     g->high = activation == MSW_ACTIVATION_RELU6 ? 6 : INFINITY;
 }
 
-static msw_status make(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)
+msw__weights msw__weights_of(const msw_unified *u)
 {
-    msw_status status = copy_rows(g, u->plan);
+    return (msw__weights){.plan = u->plan, .u = u, .placement = MSW_PLACEMENT_PACKED,
+                          .placement_reason = "packed from weights"};
+}
+
+static msw_status pack(msw_gemm *g, const msw_unified *u, size_t n)
+{
+    const msw__gemm_traits *const *traits = g->table.traits;
+    const msw_status status = msw__wide_pack(&g->packs[MSW__GEMM_WIDE], g->ctx, u,
+                                             traits[MSW__GEMM_WIDE]);
+
+    return status ? status : msw__narrow_pack(&g->packs[MSW__GEMM_NARROW], g->ctx, u,
+                                              traits[MSW__GEMM_NARROW], n);
+}
+
+static void borrow(msw_gemm *g, const msw__weights *w)
+{
+    memcpy(g->packs, w->packs, sizeof g->packs);
+    g->buffer = msw__buffer_ref(w->buffer);
+}
+
+static msw_status make(msw_gemm *g, const msw__weights *w, const msw_gemm_options *o,
+                       uint32_t cpu)
+{
+    msw_status status = copy_rows(g, w->plan);
 
     if (!status)
         status = copy_bias(g, o->bias);
     if (status)
         return status;
     set_activation(g, o->activation);
-    msw__gemm_table_init(&g->table, g->ctx->cpu);
-    status = msw__wide_pack(&g->packs[MSW__GEMM_WIDE], g->ctx, u,
-                            g->table.traits[MSW__GEMM_WIDE]);
-    if (!status)
-        status = msw__narrow_pack(&g->packs[MSW__GEMM_NARROW], g->ctx, u,
-                                  g->table.traits[MSW__GEMM_NARROW], o->expected_n);
-    if (!status)
-        status = msw__gemm_choose(g, u, o);
-    return status;
+    msw__gemm_table_init(&g->table, cpu);
+    if (w->packs)
+        borrow(g, w);
+    else
+        status = pack(g, w->u, o->expected_n);
+    return status ? status : msw__gemm_choose(g, w, o);
 }
 
-msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
-                         const msw_gemm_options *options, bool gathers)
+msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw__weights *w,
+                         const msw_gemm_options *options, bool gathers, uint32_t cpu)
 {
     msw_gemm_options o;
     msw_status status;
     msw_gemm *g;
     void *memory;
 
-    if (!out)
-        return MSW_E_INVAL;
     *out = NULL;
-    if (!ctx || !u)
-        return MSW_E_INVAL;
-    status = take_options(&o, options, u->plan->rows);
-    if (!status && u->plan->groups > 1)
+    status = msw__gemm_take_options(&o, options, w->plan->rows);
+    if (!status && w->plan->groups > 1)
         status = MSW_E_UNSUPPORTED;
     if (!status)
         status = msw__calloc(&memory, ctx, 1, sizeof *g);
@@ -114,10 +130,12 @@ msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
     g = memory;
     atomic_init(&g->refs, 1);
     g->ctx = msw_context_ref(ctx);
-    g->rows = u->plan->rows;
-    g->columns = u->plan->columns;
+    g->rows = w->plan->rows;
+    g->columns = w->plan->columns;
     g->gathers = gathers;
-    status = make(g, u, &o);
+    g->placement = w->placement;
+    g->placement_reason = w->placement_reason;
+    status = make(g, w, &o, cpu);
     if (status)
         msw_gemm_free(g);
     else
@@ -128,7 +146,15 @@ msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
 msw_status msw_gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
                         const msw_gemm_options *options)
 {
-    return msw__gemm_new(out, ctx, u, options, false);
+    msw__weights w;
+
+    if (!out)
+        return MSW_E_INVAL;
+    *out = NULL;
+    if (!ctx || !u)
+        return MSW_E_INVAL;
+    w = msw__weights_of(u);
+    return msw__gemm_new(out, ctx, &w, options, false, ctx->cpu);
 }
 
 msw_gemm *msw_gemm_ref(msw_gemm *gemm)
@@ -146,6 +172,7 @@ void msw_gemm_free(msw_gemm *gemm)
     ctx = gemm->ctx;
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
         msw__packing_free(&gemm->packs[kind], ctx);
+    msw__buffer_free(gemm->buffer);
     msw__gemm_drop_dense(gemm);
     msw__free(ctx, gemm->bias, gemm->rows + MSW__MAX_STRIP, sizeof *gemm->bias);
     msw__free(ctx, gemm->row, gemm->rows, sizeof *gemm->row);
@@ -337,5 +364,8 @@ msw_status msw_gemm_get_info(msw_gemm_info *out, const msw_gemm *gemm, size_t n)
     info.measured = choice.measured;
     info.dense = choice.dense;
     info.deterministic = !gemm->dense && !gemm->tuned;
+    info.bytes_mapped = msw__gemm_borrowed_bytes(gemm);
+    info.placement = gemm->placement;
+    info.placement_reason = gemm->placement_reason;
     return msw__give_output(out, &info, sizeof info, OLDEST_INFO);
 }

@@ -3,6 +3,7 @@
 #ifndef MSW_LIB_GEMM_H
 #define MSW_LIB_GEMM_H
 
+#include "buffer.h"
 #include "internal.h"
 
 /* X where a convolution has it: not a matrix, but its rows anywhere, and its columns in
@@ -92,6 +93,9 @@ typedef struct msw__product {
 enum { MSW__MAX_STRIP = 16, MSW__MAX_SLICE = 16, MSW__GROUP = 4, MSW__ENTRIES = 16 };
 enum { MSW__WIDE_STRIP = 8, MSW__WIDE_HEADER = 3, MSW__MAX_RECORDS = 4095 };
 enum { MSW__LANES = 16, MSW__UNIT = 8 };
+/* Versions of the two packings as files have them (doc/format.md): a change of what is
+ * described above takes a new one, and check_wide.c or check_narrow.c to match. */
+enum { MSW__WIDE_LAYOUT = 1, MSW__NARROW_LAYOUT = 1 };
 #define MSW__STRIP_FIRST 0x80000000u
 #define MSW__STRIP_LAST  0x40000000u
 #define MSW__STRIP_MASK  0x3fffffffu
@@ -120,18 +124,20 @@ typedef struct msw__gemm_traits {
     msw__gemm_cost cost[3]; /* of a full panel, and of one up to a half, a quarter in use */
 } msw__gemm_traits;
 
+/* These two lie in files as they are in memory. */
 typedef struct msw__stage {
-    size_t column;                    /* its first entry of msw__packing.column, */
-    size_t table;                     /* ... of msw__packing.table, */
-    size_t code;                      /* ... of msw__packing.code */
+    uint64_t column;                  /* its first entry of msw__packing.column, */
+    uint64_t table;                   /* ... of msw__packing.table, */
+    uint64_t code;                    /* ... of msw__packing.code */
     uint32_t slices, tables, strips;  /* slices or units; those that have tables; strips
                                          with something to do */
+    uint32_t reserved;                /* 0 */
 } msw__stage;
 
 typedef struct msw__chunk { /* rows of W that are computed together */
-    size_t stage, stage_count;
+    uint64_t stage, stage_count;
+    uint64_t first_row, row_count; /* of the view */
     uint32_t first_strip, strip_count;
-    size_t first_row, row_count; /* of the view */
 } msw__chunk;
 
 typedef struct msw__packing {
@@ -142,6 +148,7 @@ typedef struct msw__packing {
     bool skips;                /* some record has lanes of pruned blocks, */
     bool in_order;             /* and column[] of a unit ascends by 1, while there are any */
     uint32_t lane[MSW__LANES]; /* ... lane of each row of a strip */
+    bool borrowed;             /* the arrays are somebody else's, and not written */
     msw__chunk *chunks;
     msw__stage *stages;
     uint32_t *column;          /* row of x for each row of the panel buffer */
@@ -203,6 +210,19 @@ typedef struct msw__gemm_table {
 
 void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu);
 
+/* What a handle is made of: weights, or packings that are there. */
+typedef struct msw__weights {
+    const msw_plan *plan;
+    const msw_unified *u;      /* NULL: only packings, and no dense copy then */
+    const msw__packing *packs; /* MSW__GEMM_BLAS of them, checked and borrowed; NULL: none */
+    msw__buffer *buffer;       /* where these are: the handle takes a reference */
+    size_t pruned, unified;    /* blocks, without u; for wisdom */
+    uint32_t placement;        /* as in msw_gemm_info */
+    const char *placement_reason;
+} msw__weights;
+
+msw__weights msw__weights_of(const msw_unified *u);
+
 /* The handle */
 
 /* Times in seconds as tuned, for calls of about n columns. */
@@ -222,6 +242,9 @@ struct msw_gemm {
     float low, high;
     msw__gemm_table table;
     msw__packing packs[MSW__GEMM_BLAS]; /* without chunks: not kept */
+    msw__buffer *buffer;         /* where borrowed packings are */
+    uint32_t placement;
+    const char *placement_reason;
     float *dense;   /* for the BLAS, as the tensor's view without permutations; or NULL */
     bool biased;    /* bias holds more than zeros */
     bool gathers;   /* X is not a matrix: other than the wide kernels need a copy */
@@ -236,9 +259,13 @@ typedef struct msw__gemm_choice_made {
     double predicted, measured, dense; /* as in msw_gemm_info */
 } msw__gemm_choice_made;
 
-/* gemm.c. Where @p gathers, X is mostly going to be a msw__gather. */
-msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw_unified *u,
-                         const msw_gemm_options *options, bool gathers) MSW_NODISCARD;
+/* gemm.c. Where @p gathers, X is mostly going to be a msw__gather. With a @p cpu that is
+ * not the context's, what it packs is for another machine, and cannot be run. */
+msw_status msw__gemm_new(msw_gemm **out, msw_context *ctx, const msw__weights *w,
+                         const msw_gemm_options *options, bool gathers,
+                         uint32_t cpu) MSW_NODISCARD;
+msw_status msw__gemm_take_options(msw_gemm_options *o, const msw_gemm_options *options,
+                                  size_t rows) MSW_NODISCARD;
 /* The call is checked. */
 msw_status msw__gemm_run_as(const msw_gemm *g, msw__gemm_kind kind,
                             const msw_gemm_call *c) MSW_NODISCARD;
@@ -256,21 +283,23 @@ void msw__gemm_run_dense(const msw_gemm *g, const msw_gemm_call *c);
 /* gemm_choice.c */
 
 /* When the handle is made: the dense copy where it is wanted, and tuning. */
-msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u,
+msw_status msw__gemm_choose(msw_gemm *g, const msw__weights *w,
                             const msw_gemm_options *o) MSW_NODISCARD;
 /* What runs for n columns. */
 msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n);
 /* Is there a packing, or a dense copy? */
 bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind);
 const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind);
+/* What it holds of its own, and what it uses of a buffer. */
 uint64_t msw__gemm_packed_bytes(const msw_gemm *g);
+uint64_t msw__gemm_borrowed_bytes(const msw_gemm *g);
 
 /* gemm_tune.c: fill in a timing for n columns, by measuring what the handle has or from
  * memory (false: not known). */
 msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n) MSW_NODISCARD;
-bool msw__gemm_recall(msw__gemm_timing *t, const msw_wisdom *w, const msw_unified *u,
+bool msw__gemm_recall(msw__gemm_timing *t, const msw_wisdom *wisdom, const msw__weights *w,
                       size_t n);
-msw_status msw__gemm_remember(const msw__gemm_timing *t, msw_wisdom *w,
-                              const msw_unified *u) MSW_NODISCARD;
+msw_status msw__gemm_remember(const msw__gemm_timing *t, msw_wisdom *wisdom,
+                              const msw__weights *w) MSW_NODISCARD;
 
 #endif /* MSW_LIB_GEMM_H */

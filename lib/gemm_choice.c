@@ -12,14 +12,30 @@ bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind)
     return kind == MSW__GEMM_BLAS ? g->dense != NULL : g->packs[kind].chunk_count != 0;
 }
 
-uint64_t msw__gemm_packed_bytes(const msw_gemm *g)
+static uint64_t sum_bytes(const msw_gemm *g, bool borrowed)
 {
     uint64_t bytes = 0;
 
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
-        if (msw__gemm_has(g, (msw__gemm_kind)kind))
+        if (msw__gemm_has(g, (msw__gemm_kind)kind) && g->packs[kind].borrowed == borrowed)
             bytes += msw__packing_bytes(&g->packs[kind]);
     return bytes;
+}
+
+/* A copy of packed bytes is held whole. */
+static uint64_t copied_bytes(const msw_gemm *g)
+{
+    return g->buffer && g->buffer->owned ? g->buffer->size : 0;
+}
+
+uint64_t msw__gemm_packed_bytes(const msw_gemm *g)
+{
+    return copied_bytes(g) + sum_bytes(g, false);
+}
+
+uint64_t msw__gemm_borrowed_bytes(const msw_gemm *g)
+{
+    return copied_bytes(g) ? 0 : sum_bytes(g, true);
 }
 
 const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind)
@@ -104,7 +120,7 @@ static uint64_t kept_bytes(const msw_gemm *g, bool all)
     uint64_t most = 0;
 
     for (int kind = 0; kind < MSW__GEMM_BLAS; kind++)
-        if (most < msw__packing_bytes(&g->packs[kind]))
+        if (!g->packs[kind].borrowed && most < msw__packing_bytes(&g->packs[kind]))
             most = msw__packing_bytes(&g->packs[kind]);
     return all ? msw__gemm_packed_bytes(g) : most;
 }
@@ -118,9 +134,9 @@ static bool copy_fits(const msw_gemm *g, const msw_gemm_options *o)
 }
 
 /* May there be a dense copy? */
-static bool may_copy(const msw_gemm *g, const msw_gemm_options *o)
+static bool may_copy(const msw_gemm *g, const msw__weights *w, const msw_gemm_options *o)
 {
-    if (o->fallback == MSW_FALLBACK_NEVER || !g->ctx->blas)
+    if (!w->u || o->fallback == MSW_FALLBACK_NEVER || !g->ctx->blas)
         return false;
     return o->fallback == MSW_FALLBACK_BLAS ||
            (!g->ctx->options.memory_limit && copy_fits(g, o));
@@ -188,18 +204,18 @@ static bool knows_all(const msw_gemm *g, const msw__gemm_timing *t, bool blas)
     return !blas || t->seconds[MSW__GEMM_BLAS] > 0;
 }
 
-static bool recall_all(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o,
+static bool recall_all(msw_gemm *g, const msw__weights *w, const msw_gemm_options *o,
                        const size_t *n, size_t count, bool blas)
 {
     for (size_t i = 0; i < count; i++)
-        if (!o->wisdom || !msw__gemm_recall(&g->timings[i], o->wisdom, u, n[i]) ||
+        if (!o->wisdom || !msw__gemm_recall(&g->timings[i], o->wisdom, w, n[i]) ||
             !knows_all(g, &g->timings[i], blas))
             return false;
     g->timing_count = count;
     return true;
 }
 
-static msw_status time_all(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o,
+static msw_status time_all(msw_gemm *g, const msw__weights *w, const msw_gemm_options *o,
                            const size_t *n, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -209,7 +225,7 @@ static msw_status time_all(msw_gemm *g, const msw_unified *u, const msw_gemm_opt
         memset(t, 0, sizeof *t);
         status = msw__gemm_time(g, t, n[i]);
         if (!status && o->wisdom && knows_all(g, t, false))
-            status = msw__gemm_remember(t, o->wisdom, u);
+            status = msw__gemm_remember(t, o->wisdom, w);
         if (status)
             return status;
     }
@@ -230,20 +246,20 @@ static bool within(const msw_gemm *g, uint64_t max_bytes)
     return !max_bytes || msw__gemm_packed_bytes(g) <= max_bytes;
 }
 
-msw_status msw__gemm_choose(msw_gemm *g, const msw_unified *u, const msw_gemm_options *o)
+msw_status msw__gemm_choose(msw_gemm *g, const msw__weights *w, const msw_gemm_options *o)
 {
     const size_t *n = o->expected_n ? &o->expected_n : usual_n;
     const size_t count = o->expected_n ? 1 : sizeof usual_n / sizeof *usual_n;
-    const bool blas = may_copy(g, o);
+    const bool blas = may_copy(g, w, o);
     msw_status status = MSW_OK;
 
     if (o->fallback == MSW_FALLBACK_BLAS && !copy_fits(g, o))
         return MSW_E_LIMIT;
-    g->tuned = recall_all(g, u, o, n, count, blas);
+    g->tuned = recall_all(g, w, o, n, count, blas);
     if (blas && (g->tuned || o->tune || model_prefers_blas(g, n, count)))
-        status = msw__gemm_make_dense(g, u);
+        status = msw__gemm_make_dense(g, w->u);
     if (!status && o->tune && !g->tuned) {
-        status = time_all(g, u, o, n, count);
+        status = time_all(g, w, o, n, count);
         g->tuned = !status;
     }
     if (status)

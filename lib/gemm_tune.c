@@ -99,24 +99,29 @@ msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n)
     return status;
 }
 
-static msw__wisdom_key key_of(const msw_unified *u, size_t n)
+static msw__wisdom_key key_of(const msw__weights *w, size_t n)
 {
-    const msw_plan *p = u->plan;
+    const msw_plan *p = w->plan;
     msw__wisdom_key k = {.rows = p->rows, .columns = p->columns, .n = n,
                          .block_rows = p->block_rows, .block_columns = p->block_columns};
 
+    if (!w->u) {
+        k.pruned = w->pruned;
+        k.unified = w->unified;
+        return k;
+    }
     for (size_t b = 0; b < p->block_count; b++) {
-        k.pruned += u->classes[b] == MSW_CLASS_PRUNED;
-        k.unified += u->classes[b] == MSW_CLASS_UNIFIED;
+        k.pruned += w->u->classes[b] == MSW_CLASS_PRUNED;
+        k.unified += w->u->classes[b] == MSW_CLASS_UNIFIED;
     }
     return k;
 }
 
-bool msw__gemm_recall(msw__gemm_timing *t, const msw_wisdom *w, const msw_unified *u,
+bool msw__gemm_recall(msw__gemm_timing *t, const msw_wisdom *wisdom, const msw__weights *w,
                       size_t n)
 {
-    const msw__wisdom_key key = key_of(u, n);
-    const msw__wisdom_entry *e = msw__wisdom_find(w, &key);
+    const msw__wisdom_key key = key_of(w, n);
+    const msw__wisdom_entry *e = msw__wisdom_find(wisdom, &key);
 
     if (!e)
         return false;
@@ -125,13 +130,14 @@ bool msw__gemm_recall(msw__gemm_timing *t, const msw_wisdom *w, const msw_unifie
     return true;
 }
 
-msw_status msw__gemm_remember(const msw__gemm_timing *t, msw_wisdom *w, const msw_unified *u)
+msw_status msw__gemm_remember(const msw__gemm_timing *t, msw_wisdom *wisdom,
+                              const msw__weights *w)
 {
-    msw__wisdom_entry e = {.key = key_of(u, t->n)};
+    msw__wisdom_entry e = {.key = key_of(w, t->n)};
 
     for (int i = 0; i < MSW__GEMM_KINDS; i++) {
         if (t->seconds[i] > 0)
             e.seconds[i] = t->seconds[i];
     }
-    return msw__wisdom_add(w, &e);
+    return msw__wisdom_add(wisdom, &e);
 }

@@ -153,6 +153,16 @@ size_t msw__names_sort(msw__names *n)
     return n->count;
 }
 
+void msw__names_truncate(msw__names *n, size_t count)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n->count; i++)
+        if (n->sorted[i] < count)
+            n->sorted[kept++] = n->sorted[i];
+    n->count = count;
+}
+
 bool msw__names_find(size_t *out, const msw__names *n, const char *name)
 {
     const size_t at = lower_bound(n, name);

@@ -24,6 +24,8 @@ void msw__names_add(msw__names *n, const char *name);
  * that is there twice, or count when there is none. */
 void msw__names_append(msw__names *n, const char *name);
 size_t msw__names_sort(msw__names *n);
+/* Forget all but the first @p count, added by whichever of these. */
+void msw__names_truncate(msw__names *n, size_t count);
 /* False when it is not there. */
 bool msw__names_find(size_t *out, const msw__names *n, const char *name);
 void msw__names_free(msw__names *n, msw_context *ctx);

@@ -607,6 +607,9 @@ static void cut_chunks(packer *k)
 
         w->chunks[c].first_strip = begin;
         w->chunks[c].strip_count = end - begin;
+        w->chunks[c].first_row = strip_row(k, begin);
+        w->chunks[c].row_count = (end < k->strip_count ? strip_row(k, end) : k->plan->rows) -
+                                 strip_row(k, begin);
         most = end - begin > most ? end - begin : most;
     }
     w->sum_bytes = (size_t)most * MSW__LANES * w->width * sizeof(float);

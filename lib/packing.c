@@ -70,6 +70,10 @@ msw_status msw__packing_alloc(msw__packing *w, msw_context *ctx)
 
 void msw__packing_free(msw__packing *w, msw_context *ctx)
 {
+    if (w->borrowed) {
+        memset(w, 0, sizeof *w);
+        return;
+    }
     msw__free(ctx, w->chunks, w->chunk_count, sizeof *w->chunks);
     msw__free(ctx, w->stages, w->stage_count, sizeof *w->stages);
     msw__free(ctx, w->column, w->column_count + MSW__COLUMN_PADDING, sizeof *w->column);

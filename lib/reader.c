@@ -4,6 +4,7 @@
 #include "reader.h"
 
 #include "crc32c.h"
+#include "gemm.h"
 #include "os.h"
 #include "quantiser.h"
 
@@ -14,7 +15,7 @@
 enum {
     OLDEST_OPTIONS = sizeof(msw_reader_options),
     OLDEST_IO = sizeof(msw_io),
-    OLDEST_ENTRY = sizeof(msw_entry),
+    OLDEST_ENTRY = offsetof(msw_entry, wide_layout),
     BUFFER_BYTES = 1 << 16
 };
 
@@ -107,12 +108,13 @@ static void kept_free(msw_context *ctx, msw__kept *k)
     msw__free(ctx, k->owned, k->size, 1);
 }
 
-/* Without the release hook, which a failing constructor must not call. */
+/* A failing constructor must not call the release hook: the buffer gets it last. */
 static void destroy(msw_reader *r)
 {
     msw_context *ctx = r->ctx;
 
     msw__source_close(&r->source);
+    msw__buffer_free(r->buffer);
     msw__free(ctx, r->sections, r->section_count, sizeof *r->sections);
     msw__free(ctx, r->checked, r->section_count, sizeof *r->checked);
     kept_free(ctx, &r->index);
@@ -127,11 +129,8 @@ static void destroy(msw_reader *r)
 
 void msw_reader_free(msw_reader *reader)
 {
-    if (!reader)
-        return;
-    if (reader->release)
-        reader->release(reader->source.memory, reader->release_user);
-    destroy(reader);
+    if (reader)
+        destroy(reader);
 }
 
 /* What is being opened: the source, its name for the log, and how. */
@@ -165,15 +164,20 @@ static msw_status open_source(msw_reader **out, msw_context *ctx, opening *o)
     r = memory;
     r->ctx = msw_context_ref(ctx);
     r->source = o->source;
-    status = load(r);
+    if (o->source.memory)
+        status = msw__buffer_new(&r->buffer, ctx, o->source.memory);
+    if (!status)
+        status = load(r);
     if (status) {
         msw__log(ctx, MSW_LOG_ERROR, "%s: %s", o->what,
                  r->error[0] ? r->error : msw_status_text(status));
         destroy(r);
         return status;
     }
-    r->release = o->options.release;
-    r->release_user = o->options.release_user;
+    if (r->buffer) {
+        r->buffer->release = o->options.release;
+        r->buffer->release_user = o->options.release_user;
+    }
     r->trusted = o->options.trusted != 0;
     *out = r;
     return MSW_OK;
@@ -208,7 +212,6 @@ msw_status msw_reader_open(msw_reader **out, msw_context *ctx, const char *path,
     if (status)
         return status;
     o.what = path;
-    o.options.release = NULL; /* of buffers only */
     o.source.file = msw__os_open(path, &o.source.length);
     if (o.source.file < 0) {
         char reason[128];
@@ -246,7 +249,6 @@ msw_status msw_reader_open_io(msw_reader **out, msw_context *ctx, const msw_io *
     if (!o.source.io.read_at || !o.source.io.length)
         return MSW_E_INVAL;
     o.what = "msw_io";
-    o.options.release = NULL;
     o.source.length = o.source.io.length(o.source.io.user);
     return open_source(out, ctx, &o);
 }
@@ -295,6 +297,10 @@ msw_status msw_reader_get_entry(msw_entry *out, const msw_reader *reader, size_t
     e.block_columns = from->record.block_columns;
     if (from->record.flags & MSW__RECORD_TRANSPORT)
         e.encoding = MSW_ENCODING_TRANSPORT;
+    if (from->record.flags & MSW__RECORD_PACKED)
+        e.encoding = MSW_ENCODING_PACKED;
+    e.wide_layout = from->record.layouts[MSW__GEMM_WIDE];
+    e.narrow_layout = from->record.layouts[MSW__GEMM_NARROW];
     describe(&e.magnitude_step, &e.magnitude_bits, e.magnitudes,
              from->record.magnitude_parameter);
     describe(&e.free_step, &e.free_bits, e.free_weights, from->record.free_parameter);

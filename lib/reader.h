@@ -2,6 +2,7 @@
 #ifndef MSW_LIB_READER_H
 #define MSW_LIB_READER_H
 
+#include "buffer.h"
 #include "file_format.h"
 #include "names.h"
 #include "source.h"
@@ -32,8 +33,7 @@ typedef struct msw__kept {
 struct msw_reader {
     msw_context *ctx;
     msw__source source;
-    void (*release)(const void *data, void *user);
-    void *release_user;
+    msw__buffer *buffer; /* the source's memory; or NULL */
     bool trusted; /* payloads are not checksummed */
 
     msw__section *sections;
@@ -59,6 +59,28 @@ msw_status msw__reader_read(msw_reader *r, uint64_t offset, void *data, size_t s
 /* Check the sections that a span touches, each once. */
 msw_status msw__reader_check(msw_reader *r, msw__span span,
                              const char *what) MSW_NODISCARD;
+
+/* reader_job.c: the entry being loaded, and what the error's text calls it. */
+typedef struct msw__job {
+    msw_reader *reader;
+    const msw__entry *entry;
+    char what[128];
+    uint64_t offset; /* of the next byte of the payload */
+} msw__job;
+
+/* Set the error's text; returns status. */
+msw_status msw__job_fail(msw__job *j, msw_status status, const char *reason);
+/* The same for memory that ran out, mostly; MSW_OK passes. */
+msw_status msw__job_pass(msw__job *j, msw_status status);
+/* Find @p name and check its checksums. */
+msw_status msw__job_begin(msw__job *j, msw_reader *r, const char *name,
+                          uint32_t kind) MSW_NODISCARD;
+msw_status msw__job_plan(msw_plan **out, msw__job *j) MSW_NODISCARD;
+/* reader_load.c: the weights of a job that has begun. */
+msw_status msw__job_unified(msw_unified **out, msw__job *j, msw_plan *plan) MSW_NODISCARD;
+
+/* reader_gemm.c: the packed form. */
+msw_status msw__job_unpack(msw_unified **out, msw__job *j, msw_plan *plan) MSW_NODISCARD;
 
 /* reader_table.c and reader_index.c: everything that opening checks. */
 msw_status msw__reader_load_table(msw_reader *r) MSW_NODISCARD;

@@ -64,12 +64,13 @@ static msw_status fail_entry(msw_reader *r, size_t i, msw_status status,
 
 /* What is left of the streams that the index divides up. */
 typedef struct streams {
-    msw__span permutations, unified, tensors, transport;
+    msw__span permutations, unified, tensors, packed, transport;
 } streams;
 
 static msw__span *payloads_of(streams *left, const msw__record *c)
 {
     return c->flags & MSW__RECORD_TRANSPORT  ? &left->transport
+           : c->flags & MSW__RECORD_PACKED   ? &left->packed
            : c->kind == MSW_ENTRY_UNIFIED ? &left->unified
                                              : &left->tensors;
 }
@@ -185,10 +186,21 @@ static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
     return status;
 }
 
+/* Floats as they are, a layout at least, and no other form. */
+static bool check_packed(const msw__record *c)
+{
+    return !(c->flags & MSW__RECORD_PACKED) ||
+           (!(c->flags & MSW__RECORD_TRANSPORT) && c->magnitudes == MSW_DTYPE_F32 &&
+            c->free_weights == MSW_DTYPE_F32 && c->groups == 1 &&
+            (c->layouts[0] || c->layouts[1]));
+}
+
 /* Whether a payload can hold the class map at least. */
 static bool check_payload(const msw__record *c, const msw__class_code *code,
                           size_t blocks)
 {
+    if (c->flags & MSW__RECORD_PACKED && c->payload % MSW__FILE_ALIGN)
+        return false;
     return c->flags & MSW__RECORD_TRANSPORT
                ? check_transport(c, blocks, MSW__LIMITED_BITS_PER_BYTE)
                : c->payload >= msw__class_map_bytes(code, blocks);
@@ -207,7 +219,9 @@ static msw_status check_unified(msw_reader *r, size_t i, streams *left)
     if (status)
         return status;
     if (!check_floats(c) || !msw__class_code_from(&code, c->classes) ||
-        c->flags & ~(uint32_t)(MSW__RECORD_PERMUTED | MSW__RECORD_TRANSPORT))
+        !check_packed(c) ||
+        c->flags & ~(uint32_t)(MSW__RECORD_PERMUTED | MSW__RECORD_TRANSPORT |
+                               MSW__RECORD_PACKED))
         return fail_entry(r, i, MSW_E_FORMAT, "not a unified tensor's fields");
     status = probe_plan(&plan, r, i, c, shape);
     if (status)
@@ -247,6 +261,7 @@ static msw_status decode_index(msw_reader *r, size_t count)
         .permutations = r->streams[MSW__SECTION_PERMUTATION],
         .unified = r->streams[MSW__SECTION_UNIFIED],
         .tensors = r->streams[MSW__SECTION_TENSOR],
+        .packed = r->streams[MSW__SECTION_PACKED],
         .transport = r->streams[MSW__SECTION_TRANSPORT],
     };
     msw_status status = MSW_OK;
@@ -262,7 +277,7 @@ static msw_status decode_index(msw_reader *r, size_t count)
     if (status)
         return status;
     if (left || rest.permutations.length || rest.unified.length || rest.tensors.length ||
-        rest.transport.length)
+        rest.packed.length || rest.transport.length)
         return msw__reader_fail(r, MSW_E_FORMAT, "index: bytes that belong to no tensor");
     twice = msw__names_sort(&r->names);
     return twice < count ? fail_entry(r, twice, MSW_E_FORMAT, "its name is there twice")

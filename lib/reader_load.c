@@ -7,30 +7,10 @@
 #include "transport.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-/* The entry being loaded, and what the error's text calls it. */
-typedef struct job {
-    msw_reader *reader;
-    const msw__entry *entry;
-    char what[128];
-    uint64_t offset; /* of the next byte of the payload */
-} job;
-
-static msw_status fail(job *j, msw_status status, const char *reason)
-{
-    return msw__reader_fail(j->reader, status, "%s: %s", j->what, reason);
-}
-
-/* Memory that ran out, mostly. */
-static msw_status pass(job *j, msw_status status)
-{
-    return status ? fail(j, status, msw_status_text(status)) : MSW_OK;
-}
-
 /* The next @p size bytes of the payload. */
-static msw_status next_bytes(job *j, void *out, size_t size)
+static msw_status next_bytes(msw__job *j, void *out, size_t size)
 {
     const uint64_t offset = j->offset;
 
@@ -40,7 +20,7 @@ static msw_status next_bytes(job *j, void *out, size_t size)
 
 /* The next @p count floats of the payload. They are read into the end of @p out and
  * widened from front to back, which never overtakes what is still to be read. */
-static msw_status next_floats(job *j, float *out, size_t count, uint32_t dtype)
+static msw_status next_floats(msw__job *j, float *out, size_t count, uint32_t dtype)
 {
     const size_t width = msw__dtype_bytes(dtype);
     msw_status status;
@@ -77,104 +57,6 @@ static bool all_magnitudes(const float *values, size_t count)
     return true;
 }
 
-/* Find @p name and check its checksums. */
-static msw_status begin(job *j, msw_reader *r, const char *name, uint32_t kind)
-{
-    msw_status status;
-    size_t at;
-
-    r->error[0] = 0;
-    if (!name)
-        return msw__reader_fail(r, MSW_E_INVAL, "name is NULL");
-    if (!msw__names_find(&at, &r->names, name))
-        return msw__reader_fail(r, MSW_E_NOTFOUND, "no tensor \"%.80s\"", name);
-    j->reader = r;
-    j->entry = &r->entries[at];
-    j->offset = j->entry->payload.offset;
-    snprintf(j->what, sizeof j->what, "tensor \"%.80s\"", name);
-    if (j->entry->record.kind != kind)
-        return fail(j, MSW_E_INVAL, kind == MSW_ENTRY_UNIFIED
-                                        ? "it is a plain tensor"
-                                        : "it holds unified weights");
-    if (r->trusted)
-        return MSW_OK;
-    status = msw__reader_check(r, j->entry->payload, j->what);
-    if (!status && j->entry->permutations.length)
-        status = msw__reader_check(r, j->entry->permutations, j->what);
-    return status;
-}
-
-/* Plans */
-
-static msw_status load_permutation(uint32_t **out, job *j, size_t count, uint64_t offset)
-{
-    const size_t width = msw__index_bytes(count);
-    msw_status status;
-    void *memory;
-    uint8_t *from;
-
-    status = msw__alloc(&memory, j->reader->ctx, count, sizeof **out);
-    *out = memory;
-    if (status)
-        return pass(j, status);
-    from = (uint8_t *)memory + count * (sizeof **out - width);
-    status = msw__reader_read(j->reader, offset, from, count * width, j->what);
-    for (size_t i = 0; i < count && !status; i++)
-        (*out)[i] = width == 1   ? from[i]
-                    : width == 2 ? msw__load16(from + 2 * i)
-                                 : msw__load32(from + 4 * i);
-    return status;
-}
-
-static size_t columns_of(const msw__record *c)
-{
-    size_t count = 1;
-
-    for (uint32_t i = 0; i < c->rank; i++)
-        if (i != (c->weights == MSW_WEIGHTS_IO ? 1u : 0u))
-            count *= (size_t)c->shape[i];
-    return count;
-}
-
-static msw_status load_plan(msw_plan **out, job *j)
-{
-    const msw__record *c = &j->entry->record;
-    const size_t rows = (size_t)c->shape[c->weights == MSW_WEIGHTS_IO ? 1 : 0];
-    const size_t columns = columns_of(c);
-    uint32_t *row_permutation = NULL, *column_permutation = NULL;
-    uint64_t offset = j->entry->permutations.offset;
-    size_t shape[MSW_MAX_RANK];
-    msw_status status = MSW_OK;
-    msw_plan_options o;
-
-    msw_plan_options_init(&o);
-    o.weights = c->weights;
-    o.reduction = c->reduction;
-    o.block_rows = c->block_rows;
-    o.block_columns = c->block_columns;
-    o.groups = c->groups;
-    for (uint32_t i = 0; i < c->rank; i++)
-        shape[i] = (size_t)c->shape[i];
-    if (c->flags & MSW__RECORD_ROWS_PERMUTED) {
-        status = load_permutation(&row_permutation, j, rows, offset);
-        offset += (uint64_t)rows * msw__index_bytes(rows);
-    }
-    if (!status && c->flags & MSW__RECORD_COLUMNS_PERMUTED)
-        status = load_permutation(&column_permutation, j, columns, offset);
-    if (!status) {
-        o.row_permutation = row_permutation;
-        o.column_permutation = column_permutation;
-        status = msw_plan_new(out, j->reader->ctx, shape, c->rank, &o);
-        if (status == MSW_E_INVAL)
-            status = fail(j, MSW_E_FORMAT, "not a permutation");
-        else
-            pass(j, status);
-    }
-    msw__free(j->reader->ctx, row_permutation, rows, sizeof *row_permutation);
-    msw__free(j->reader->ctx, column_permutation, columns, sizeof *column_permutation);
-    return status;
-}
-
 /* Unified weights */
 
 /* What the payload must hold according to its class map. */
@@ -202,7 +84,7 @@ static counts count_values(const msw_plan *p, const uint8_t *classes)
 }
 
 /* The class map; then the sizes of all that follows. */
-static msw_status load_classes(uint8_t *out, job *j, const msw_plan *plan)
+static msw_status load_classes(uint8_t *out, msw__job *j, const msw_plan *plan)
 {
     const msw__record *record = &j->entry->record;
     const size_t blocks = plan->block_count;
@@ -213,36 +95,36 @@ static msw_status load_classes(uint8_t *out, job *j, const msw_plan *plan)
     counts c;
 
     if (!msw__class_code_from(&code, record->classes))
-        return fail(j, MSW_E_FORMAT, "its classes");
+        return msw__job_fail(j, MSW_E_FORMAT, "its classes");
     map_bytes = msw__class_map_bytes(&code, blocks);
     status = next_bytes(j, out + blocks - map_bytes, map_bytes);
     if (status)
         return status;
     if (!msw__class_map_decode(out, out + blocks - map_bytes, blocks, &code))
-        return fail(j, MSW_E_FORMAT, "its class map");
+        return msw__job_fail(j, MSW_E_FORMAT, "its class map");
     c = count_values(plan, out);
     expected = map_bytes + (uint64_t)c.magnitudes * msw__dtype_bytes(record->magnitudes) +
                (uint64_t)c.free_weights * msw__dtype_bytes(record->free_weights) +
                ((uint64_t)c.unified_weights + 7) / 8;
     if (expected != j->entry->payload.length)
-        return fail(j, MSW_E_FORMAT, "payload and class map do not agree");
+        return msw__job_fail(j, MSW_E_FORMAT, "payload and class map do not agree");
     return MSW_OK;
 }
 
-static msw_status check_values(job *j, const msw_unified *u)
+static msw_status check_values(msw__job *j, const msw_unified *u)
 {
     const size_t end = u->plan->block_row_count, signs = u->sign_start[end];
 
     if (!all_magnitudes(u->magnitudes, u->magnitude_start[end]))
-        return fail(j, MSW_E_FORMAT, "a magnitude is negative or not finite");
+        return msw__job_fail(j, MSW_E_FORMAT, "a magnitude is negative or not finite");
     if (!all_finite(u->free_weights, u->free_start[end]))
-        return fail(j, MSW_E_FORMAT, "a free weight is not finite");
+        return msw__job_fail(j, MSW_E_FORMAT, "a free weight is not finite");
     if (signs % 8 && u->signs[signs / 8] >> signs % 8)
-        return fail(j, MSW_E_FORMAT, "bits behind the last sign");
+        return msw__job_fail(j, MSW_E_FORMAT, "bits behind the last sign");
     return MSW_OK;
 }
 
-static msw_status load_values(msw_unified *u, job *j)
+static msw_status load_values(msw_unified *u, msw__job *j)
 {
     const msw__record *c = &j->entry->record;
     const size_t end = u->plan->block_row_count;
@@ -256,12 +138,12 @@ static msw_status load_values(msw_unified *u, job *j)
     return status ? status : check_values(j, u);
 }
 
-static msw_status load_plain(msw_unified **out, job *j, msw_plan *plan, uint8_t *classes)
+static msw_status load_plain(msw_unified **out, msw__job *j, msw_plan *plan, uint8_t *classes)
 {
     msw_status status = load_classes(classes, j, plan);
 
     if (!status)
-        status = pass(j, msw__unified_alloc(out, plan, classes));
+        status = msw__job_pass(j, msw__unified_alloc(out, plan, classes));
     return status ? status : load_values(*out, j);
 }
 
@@ -275,7 +157,7 @@ typedef struct transport {
     size_t size;
 } transport;
 
-static msw_status transport_open(transport *t, job *j)
+static msw_status transport_open(transport *t, msw__job *j)
 {
     const msw__record *c = &j->entry->record;
     const msw__source *source = &j->reader->source;
@@ -285,16 +167,16 @@ static msw_status transport_open(transport *t, job *j)
     memset(t, 0, sizeof *t);
     if (!msw__quantiser_from(&t->magnitudes, c->magnitudes, c->magnitude_parameter) ||
         !msw__quantiser_from(&t->free_weights, c->free_weights, c->free_parameter))
-        return fail(j, MSW_E_FORMAT, "its floats");
+        return msw__job_fail(j, MSW_E_FORMAT, "its floats");
     if (c->payload > SIZE_MAX)
-        return fail(j, MSW_E_UNSUPPORTED, "too large for this machine");
+        return msw__job_fail(j, MSW_E_UNSUPPORTED, "too large for this machine");
     t->size = (size_t)c->payload;
     if (source->memory) {
         t->bytes = source->memory + (size_t)j->offset;
     } else {
         status = msw__alloc(&memory, j->reader->ctx, t->size, 1);
         if (status)
-            return pass(j, status);
+            return msw__job_pass(j, status);
         t->bytes = t->owned = memory;
         status = next_bytes(j, memory, t->size);
         if (status)
@@ -304,29 +186,29 @@ static msw_status transport_open(transport *t, job *j)
     return MSW_OK;
 }
 
-static void transport_close(transport *t, job *j)
+static void transport_close(transport *t, msw__job *j)
 {
     msw__free(j->reader->ctx, t->owned, t->size, 1);
 }
 
-static msw_status fail_code(job *j)
+static msw_status fail_code(msw__job *j)
 {
-    return fail(j, MSW_E_FORMAT, "not a code that any weights have");
+    return msw__job_fail(j, MSW_E_FORMAT, "not a code that any weights have");
 }
 
 /* Nothing is allocated for values that the payload is too short for. */
-static msw_status decode_classes(uint8_t *out, transport *t, job *j, const msw_plan *plan)
+static msw_status decode_classes(uint8_t *out, transport *t, msw__job *j, const msw_plan *plan)
 {
     size_t sign_bytes;
     counts c;
 
     if (!msw__transport_classes(out, &t->decoder, plan->block_count,
                                 plan->block_column_count, j->entry->record.classes))
-        return fail(j, MSW_E_FORMAT, "its class map");
+        return msw__job_fail(j, MSW_E_FORMAT, "its class map");
     c = count_values(plan, out);
     sign_bytes = c.unified_weights / 8 + (c.unified_weights % 8 != 0);
     if (c.free_weights / MSW__BITS_PER_BYTE > t->size || sign_bytes > t->size)
-        return fail(j, MSW_E_FORMAT, "payload and class map do not agree");
+        return msw__job_fail(j, MSW_E_FORMAT, "payload and class map do not agree");
     msw__decoder_skip(&t->decoder, sign_bytes);
     return MSW_OK;
 }
@@ -347,7 +229,7 @@ static bool decode_unified(msw_unified *u, transport *t)
     return true;
 }
 
-static msw_status load_transport(msw_unified **out, job *j, msw_plan *plan,
+static msw_status load_transport(msw_unified **out, msw__job *j, msw_plan *plan,
                                  uint8_t *classes)
 {
     transport t;
@@ -356,27 +238,29 @@ static msw_status load_transport(msw_unified **out, job *j, msw_plan *plan,
     if (!status)
         status = decode_classes(classes, &t, j, plan);
     if (!status)
-        status = pass(j, msw__unified_alloc(out, plan, classes));
+        status = msw__job_pass(j, msw__unified_alloc(out, plan, classes));
     if (!status)
         status = decode_unified(*out, &t) ? check_values(j, *out) : fail_code(j);
     transport_close(&t, j);
     return status;
 }
 
-static bool transported(const job *j)
+static bool transported(const msw__job *j)
 {
     return j->entry->record.flags & MSW__RECORD_TRANSPORT;
 }
 
-static msw_status load_unified(msw_unified **out, job *j, msw_plan *plan)
+msw_status msw__job_unified(msw_unified **out, msw__job *j, msw_plan *plan)
 {
     msw_context *ctx = j->reader->ctx;
     msw_status status;
     void *classes;
 
+    if (j->entry->record.flags & MSW__RECORD_PACKED)
+        return msw__job_unpack(out, j, plan);
     status = msw__alloc(&classes, ctx, plan->block_count, 1);
     if (status)
-        return pass(j, status);
+        return msw__job_pass(j, status);
     status = transported(j) ? load_transport(out, j, plan, classes)
                             : load_plain(out, j, plan, classes);
     msw__free(ctx, classes, plan->block_count, 1);
@@ -388,18 +272,18 @@ msw_status msw_reader_unified(msw_unified **out, msw_reader *reader, const char 
     msw_plan *plan = NULL;
     msw_unified *u = NULL;
     msw_status status;
-    job j;
+    msw__job j;
 
     if (!out)
         return MSW_E_INVAL;
     *out = NULL;
     if (!reader)
         return MSW_E_INVAL;
-    status = begin(&j, reader, name, MSW_ENTRY_UNIFIED);
+    status = msw__job_begin(&j, reader, name, MSW_ENTRY_UNIFIED);
     if (!status)
-        status = load_plan(&plan, &j);
+        status = msw__job_plan(&plan, &j);
     if (!status)
-        status = load_unified(&u, &j, plan);
+        status = msw__job_unified(&u, &j, plan);
     msw_plan_free(plan);
     if (status)
         msw_unified_free(u);
@@ -410,7 +294,7 @@ msw_status msw_reader_unified(msw_unified **out, msw_reader *reader, const char 
 
 /* Plain tensors */
 
-static msw_status decode_tensor(msw_tensor *out, job *j)
+static msw_status decode_tensor(msw_tensor *out, msw__job *j)
 {
     transport t;
     msw_status status = transport_open(&t, j);
@@ -423,7 +307,7 @@ static msw_status decode_tensor(msw_tensor *out, job *j)
     return status;
 }
 
-static msw_status load_tensor(msw_tensor *out, job *j)
+static msw_status load_tensor(msw_tensor *out, msw__job *j)
 {
     const uint32_t dtype = j->entry->record.free_weights;
     const msw_status status = transported(j)
@@ -431,7 +315,7 @@ static msw_status load_tensor(msw_tensor *out, job *j)
                                   : next_floats(j, out->data, out->count, dtype);
 
     if (!status && dtype != MSW_DTYPE_F32 && !all_finite(out->data, out->count))
-        return fail(j, MSW_E_FORMAT, "a value is not finite");
+        return msw__job_fail(j, MSW_E_FORMAT, "a value is not finite");
     return status;
 }
 
@@ -441,20 +325,20 @@ msw_status msw_reader_tensor(msw_tensor **out, msw_reader *reader, const char *n
     size_t shape[MSW_MAX_RANK];
     msw_status status;
     msw_tensor *t;
-    job j;
+    msw__job j;
 
     if (!out)
         return MSW_E_INVAL;
     *out = NULL;
     if (!reader)
         return MSW_E_INVAL;
-    status = begin(&j, reader, name, MSW_ENTRY_TENSOR);
+    status = msw__job_begin(&j, reader, name, MSW_ENTRY_TENSOR);
     if (status)
         return status;
     c = &j.entry->record;
     for (uint32_t i = 0; i < c->rank; i++)
         shape[i] = (size_t)c->shape[i];
-    status = pass(&j, msw_tensor_new(&t, reader->ctx, shape, c->rank));
+    status = msw__job_pass(&j, msw_tensor_new(&t, reader->ctx, shape, c->rank));
     if (status)
         return status;
     status = load_tensor(t, &j);

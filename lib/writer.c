@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    OLDEST_OPTIONS = sizeof(msw_store_options),
+    OLDEST_OPTIONS = offsetof(msw_store_options, expected_n),
     OLDEST_INFO = sizeof(msw_store_info),
     LEAST_CAPACITY = 8
 };
@@ -52,6 +52,16 @@ static void item_free(msw_context *ctx, msw__item *item)
     msw__bytes_free(ctx, &item->payload);
 }
 
+void msw__writer_truncate(msw_writer *w, size_t tensors, size_t keys)
+{
+    for (size_t i = tensors; i < w->names.count; i++)
+        item_free(w->ctx, &w->items[i]);
+    for (size_t i = keys; i < w->keys.count; i++)
+        msw__bytes_free(w->ctx, &w->metadata[i]);
+    msw__names_truncate(&w->names, tensors);
+    msw__names_truncate(&w->keys, keys);
+}
+
 msw_status msw_writer_new(msw_writer **out, msw_context *ctx)
 {
     msw_status status;
@@ -79,10 +89,7 @@ void msw_writer_free(msw_writer *writer)
     if (!writer)
         return;
     ctx = writer->ctx;
-    for (size_t i = 0; i < writer->names.count; i++)
-        item_free(ctx, &writer->items[i]);
-    for (size_t i = 0; i < writer->keys.count; i++)
-        msw__bytes_free(ctx, &writer->metadata[i]);
+    msw__writer_truncate(writer, 0, 0);
     msw__free(ctx, writer->items, writer->item_capacity, sizeof *writer->items);
     msw__free(ctx, writer->metadata, writer->metadata_capacity, sizeof *writer->metadata);
     msw__names_free(&writer->names, ctx);
@@ -144,6 +151,7 @@ static msw_status add_item(msw_writer *w, msw__item *item, const msw__record *re
     msw_status status;
 
     item->section = record->flags & MSW__RECORD_TRANSPORT ? MSW__SECTION_TRANSPORT
+                    : record->flags & MSW__RECORD_PACKED  ? MSW__SECTION_PACKED
                     : record->kind == MSW_ENTRY_UNIFIED   ? MSW__SECTION_UNIFIED
                                                           : MSW__SECTION_TENSOR;
     status = msw__bytes_alloc(&item->record, w->ctx, size);
@@ -181,8 +189,19 @@ static bool floats_valid(uint32_t dtype, uint32_t encoding, double step, uint32_
            msw__quantiser_from(&q, dtype, msw__step_parameter(step));
 }
 
-static msw_status take_options(msw_writer *w, msw_store_options *o,
-                               const msw_store_options *options)
+/* Whether floats and what is only for the packed form go together. */
+static bool packing_valid(const msw_store_options *o)
+{
+    const uint32_t levels = MSW_CPU_C | MSW_CPU_AVX2 | MSW_CPU_AVX512;
+
+    if (o->encoding != MSW_ENCODING_PACKED)
+        return !o->expected_n && !o->cpu;
+    return !(o->cpu & ~levels) && o->magnitudes == MSW_DTYPE_F32 &&
+           o->free_weights == MSW_DTYPE_F32;
+}
+
+msw_status msw__writer_take_options(msw_writer *w, msw_store_options *o,
+                                    const msw_store_options *options)
 {
     msw_status status;
 
@@ -190,9 +209,9 @@ static msw_status take_options(msw_writer *w, msw_store_options *o,
     if (!options)
         return MSW_OK;
     status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
-    if (!status && o->reserved)
+    if (!status && (o->reserved || o->reserved2))
         status = MSW_E_VERSION;
-    if (!status && (o->encoding > MSW_ENCODING_TRANSPORT ||
+    if (!status && (o->encoding > MSW_ENCODING_PACKED || !packing_valid(o) ||
                     !floats_valid(o->magnitudes, o->encoding, o->magnitude_step,
                                   o->magnitude_bits) ||
                     !floats_valid(o->free_weights, o->encoding, o->free_step,
@@ -215,7 +234,7 @@ static msw_status begin_tensor(msw_writer *w, msw_store_options *o, const char *
     if (!values)
         return msw__writer_fail(w, MSW_E_INVAL, "tensor is NULL");
     status = check_name(w, &w->names, name, "tensor name");
-    return status ? status : take_options(w, o, options);
+    return status ? status : msw__writer_take_options(w, o, options);
 }
 
 /* Its values were refused. */
@@ -224,7 +243,9 @@ static msw_status fail_values(msw_writer *w, msw__item *item, msw_status status,
 {
     item_free(w->ctx, item);
     return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
-                            status == MSW_E_RANGE
+                            status == MSW_E_UNSUPPORTED
+                                ? "no packed form of groups, or for such processors"
+                            : status == MSW_E_RANGE
                                 ? "a value above 65504 as f16, or 2^15 steps"
                             : status == MSW_E_NUMERIC ? "NaN or infinity, not as f32"
                                                       : msw_status_text(status));
@@ -271,6 +292,8 @@ msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
     record.classes = class_set(u->classes, u->plan->block_count);
     if (o.encoding == MSW_ENCODING_TRANSPORT)
         record.flags |= MSW__RECORD_TRANSPORT;
+    if (o.encoding == MSW_ENCODING_PACKED)
+        record.flags |= MSW__RECORD_PACKED;
     record.magnitudes = o.magnitudes;
     record.free_weights = o.free_weights;
     record.name_length = (uint32_t)strlen(name);
@@ -278,6 +301,8 @@ msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
     status = msw__encode_permutations(&item, writer->ctx, u->plan);
     if (!status && o.encoding == MSW_ENCODING_TRANSPORT)
         status = msw__transport_unified(&item, &record, writer->ctx, u, &o);
+    else if (!status && o.encoding == MSW_ENCODING_PACKED)
+        status = msw__encode_packed(&item, &record, writer->ctx, u, &o, &code);
     else if (!status)
         status = msw__encode_unified(&item, writer->ctx, u, &o, &code);
     if (status)

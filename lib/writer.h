@@ -60,6 +60,18 @@ msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unif
 msw_status msw__encode_tensor(msw__item *item, msw_context *ctx, const msw_tensor *t,
                               uint32_t dtype) MSW_NODISCARD;
 
+/* writer.c: the options, checked; those of NULL. */
+msw_status msw__writer_take_options(msw_writer *w, msw_store_options *o,
+                                    const msw_store_options *options) MSW_NODISCARD;
+/* Forget what was added last. */
+void msw__writer_truncate(msw_writer *w, size_t tensors, size_t keys);
+
+/* writer_packed.c: the packed form, its layouts, and the loss, which is none.
+ * MSW_E_UNSUPPORTED: there is none of such weights, or for such a machine. */
+msw_status msw__encode_packed(msw__item *item, msw__record *record, msw_context *ctx,
+                              const msw_unified *u, const msw_store_options *o,
+                              const msw__class_code *code) MSW_NODISCARD;
+
 /* msw_writer_save() on another operating system. */
 msw_status msw__writer_save(msw_writer *w, const char *path,
                             const msw__os *os) MSW_NODISCARD;

@@ -202,6 +202,106 @@ static msw_status read_tensor(world *w)
     return oom_made(w, w->tensor);
 }
 
+/* The packed form */
+
+static msw_status write_packed(world *w)
+{
+    msw_store_options o;
+
+    msw_store_options_init(&o);
+    o.encoding = MSW_ENCODING_PACKED;
+    return msw_writer_add_unified(w->writer, "weights", w->u, &o);
+}
+
+/* A file of it at a multiple of 64, or beside one, and a reader. */
+static msw_status set_up_packed(world *w, uint32_t cpu, size_t shift)
+{
+    uint8_t *at = w->image + (64 - (uintptr_t)w->image % 64) % 64 + shift;
+    msw_store_options o;
+    msw_status status = set_up_writer(w);
+
+    msw_store_options_init(&o);
+    o.encoding = MSW_ENCODING_PACKED;
+    o.cpu = cpu;
+    if (!status)
+        status = msw_writer_add_unified(w->writer, "weights", w->u, &o);
+    if (!status)
+        status = msw_writer_write_buffer(w->writer, at,
+                                         IMAGE - (size_t)(at - w->image));
+    if (!status)
+        status = msw_reader_open_buffer(&w->reader, w->ctx, at,
+                                        (size_t)msw_writer_bytes(w->writer), NULL);
+    return status;
+}
+
+static msw_status set_up_in_place(world *w)
+{
+    return set_up_packed(w, 0, 0);
+}
+
+static msw_status set_up_copied(world *w)
+{
+    return set_up_packed(w, 0, 4);
+}
+
+/* Where the machine is better than that. */
+static msw_status set_up_repacked(world *w)
+{
+    return set_up_packed(w, MSW_CPU_C, 0);
+}
+
+static msw_status make_gemm(world *w)
+{
+    w->status = msw_reader_gemm(&w->gemm, w->reader, "weights", NULL);
+    return oom_made(w, w->gemm);
+}
+
+static uint64_t digest_gemm(world *w)
+{
+    msw_gemm_call call;
+
+    msw_gemm_call_init(&call);
+    call.x = w->w;
+    call.y = w->y;
+    call.n = call.ldx = call.ldy = N;
+    return msw_gemm_run(w->gemm, &call) ? 0 : oom_digest_y(w);
+}
+
+static msw_status make_conv(world *w)
+{
+    w->status = msw_reader_conv(&w->conv, w->reader, "weights", NULL);
+    return oom_made(w, w->conv);
+}
+
+static uint64_t digest_conv(world *w)
+{
+    return msw_conv_workspace(w->conv, 1, 3, 3);
+}
+
+/* From a transport file into a packed one. */
+static msw_status set_up_convert(world *w)
+{
+    msw_status status = set_up_transport_image(w);
+
+    if (!status)
+        status = open_buffer(w);
+    msw_writer_free(w->writer);
+    w->writer = NULL;
+    return status ? status : new_writer(w);
+}
+
+static msw_status convert(world *w)
+{
+    msw_store_options o;
+
+    msw_store_options_init(&o);
+    o.encoding = MSW_ENCODING_PACKED;
+    w->status = msw_writer_add_all(w->writer, w->reader, &o);
+    if (w->status && msw_writer_bytes(w->writer) > 64)
+        w->bad = true;
+    return w->status;
+}
+
 static const scenario scenarios[] = {
     {"writer_new", NULL, new_writer, digest_writer},
     {"writer_add_unified", set_up_writer, write_unified, digest_written},
@@ -221,6 +321,14 @@ static const scenario scenarios[] = {
     {"reader_unified transport", set_up_transport_reader, read_unified,
      oom_digest_unified},
     {"reader_tensor transport", set_up_transport_reader, read_tensor, oom_digest_tensor},
+    {"writer_add_unified packed", set_up_writer, write_packed, digest_written},
+    {"writer_add_all", set_up_convert, convert, digest_writer},
+    {"reader_unified packed", set_up_in_place, read_unified, oom_digest_unified},
+    {"reader_gemm in place", set_up_in_place, make_gemm, digest_gemm},
+    {"reader_gemm copied", set_up_copied, make_gemm, digest_gemm},
+    {"reader_gemm repacked", set_up_repacked, make_gemm, digest_gemm},
+    {"reader_gemm transport", set_up_transport_reader, make_gemm, digest_gemm},
+    {"reader_conv in place", set_up_in_place, make_conv, digest_conv},
 };
 
 int main(void)

@@ -443,6 +443,11 @@ static void test_structs(void **state)
     (void)state;
 #define INPUT(type, f, prepare) check_sizes(f, prepare, sizeof(type), sizeof(type), false)
 #define OUTPUT(type, f) check_sizes(f, NULL, sizeof(type), sizeof(type), true)
+    /* structs that have grown, and where */
+#define LONGER_INPUT(type, f, newer) \
+    check_sizes(f, NULL, sizeof(type), offsetof(type, newer), false)
+#define LONGER_OUTPUT(type, f, newer) \
+    check_sizes(f, NULL, sizeof(type), offsetof(type, newer), true)
     INPUT(msw_context_options, call_context, NULL);
     INPUT(msw_plan_options, call_plan, NULL);
     OUTPUT(msw_block, call_block);
@@ -452,23 +457,25 @@ static void test_structs(void **state)
     OUTPUT(msw_verify_info, call_verify_info);
     INPUT(msw_gemm_options, call_gemm, NULL);
     INPUT(msw_gemm_call, call_gemm_run, prepare_gemm_call);
-    OUTPUT(msw_gemm_info, call_gemm_info);
+    LONGER_OUTPUT(msw_gemm_info, call_gemm_info, bytes_mapped);
     INPUT(msw_conv_options, call_conv, NULL);
     INPUT(msw_conv_call, call_conv_run, prepare_conv_call);
-    OUTPUT(msw_gemm_info, call_conv_info);
+    LONGER_OUTPUT(msw_gemm_info, call_conv_info, bytes_mapped);
     INPUT(msw_batch_norm, call_batch_norm, prepare_batch_norm);
     INPUT(msw_admm_options, call_admm, NULL);
     INPUT(msw_layer_options, call_layer, NULL);
     OUTPUT(msw_admm_memory, call_admm_memory);
     INPUT(msw_host, call_run, prepare_host);
-    INPUT(msw_store_options, call_add_tensor, NULL);
+    LONGER_INPUT(msw_store_options, call_add_tensor, expected_n);
     OUTPUT(msw_store_info, call_loss);
     INPUT(msw_io, call_write, prepare_io);
     INPUT(msw_io, call_open_io, prepare_io);
     INPUT(msw_reader_options, call_open, NULL);
-    OUTPUT(msw_entry, call_entry);
+    LONGER_OUTPUT(msw_entry, call_entry, wide_layout);
 #undef INPUT
 #undef OUTPUT
+#undef LONGER_INPUT
+#undef LONGER_OUTPUT
 }
 
 static void check_reserved(use *f, void (*prepare)(void), size_t size, size_t at)

@@ -310,7 +310,7 @@ static void test_refuses(void **state)
         {MSW_ENCODING_PLAIN, MSW_DTYPE_LOG, 4, 0},
         {MSW_ENCODING_PLAIN, MSW_DTYPE_F32, 4, 0},
         {MSW_ENCODING_PLAIN, MSW_DTYPE_F32, 0, 0.5},
-        {2, MSW_DTYPE_F32, 0, 0},
+        {MSW_ENCODING_PACKED + 1, MSW_DTYPE_F32, 0, 0},
         {MSW_ENCODING_TRANSPORT, 4, 0, 0},
         {MSW_ENCODING_TRANSPORT, MSW_DTYPE_F32, 1, 0},
         {MSW_ENCODING_TRANSPORT, MSW_DTYPE_F16, 0, 1},

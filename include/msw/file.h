@@ -22,6 +22,8 @@
 #define MSW_FILE_H
 
 #include <msw/base.h>
+#include <msw/conv.h>
+#include <msw/gemm.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -38,8 +40,11 @@ typedef enum msw_dtype {
 /** What a payload is made for. */
 typedef enum msw_encoding {
     MSW_ENCODING_PLAIN = 0,    /**< quick to load: floats and bits as they are */
-    MSW_ENCODING_TRANSPORT = 1 /**< small: coded by an adaptive range coder, without
+    MSW_ENCODING_TRANSPORT = 1, /**< small: coded by an adaptive range coder, without
                                   loss beyond what the msw_dtype rounds */
+    MSW_ENCODING_PACKED = 2    /**< ready to run: as the kernels of one kind of processor
+                                  read it, and back to weights without loss. Unified
+                                  weights without groups, all f32 */
 } msw_encoding;
 
 typedef enum msw_entry_kind { MSW_ENTRY_UNIFIED = 0, MSW_ENTRY_TENSOR = 1 } msw_entry_kind;
@@ -71,6 +76,13 @@ typedef struct msw_store_options {
     uint32_t magnitude_bits, free_bits;
     uint32_t reserved;     /**< 0 */
     double magnitude_step, free_step;
+
+    /** For MSW_ENCODING_PACKED: columns per call, as in msw_gemm_options; 0: any. */
+    size_t expected_n;
+    /** ... and the processors it is for, the highest of these MSW_CPU_* levels; 0: such
+     * as this one. */
+    uint32_t cpu;
+    uint32_t reserved2;    /**< 0 */
 } msw_store_options;
 
 /** What storing in fewer bits changed. */
@@ -97,12 +109,16 @@ typedef struct msw_entry {
     uint32_t encoding;           /**< msw_encoding */
     uint32_t magnitude_bits, free_bits; /**< of MSW_DTYPE_LOG */
     double magnitude_step, free_step;   /**< of MSW_DTYPE_UNIFORM */
+    /** Of MSW_ENCODING_PACKED, 0 where there is none: packings for many and for few
+     * columns. Their layout: version, columns of a panel << 16, rows of a strip << 24. */
+    uint32_t wide_layout, narrow_layout;
 } msw_entry;
 
 typedef struct msw_reader_options {
     size_t size;
-    /** For msw_reader_open_buffer(): called once when the buffer is no longer used.
-     * NULL: the host knows by itself. */
+    /** For msw_reader_open_buffer(): called once when the buffer is no longer used,
+     * neither by the reader nor by handles that run from it, by whichever thread frees
+     * the last of them. NULL: the host knows by itself. */
     void (*release)(const void *data, void *user);
     void *release_user;
     /** Not 0: skip the checksums of tensors, because the host knows that the file is
@@ -134,7 +150,8 @@ MSW_API void msw_writer_free(msw_writer *writer);
  * Add weights under @p name; they are encoded now and not kept. @p options NULL:
  * plain, all f32. MSW_E_EXISTS: the name is taken. MSW_E_RANGE: a value is too large for
  * f16 (above 65504) or has too many steps: nothing is added. The plan, permutations
- * included, is stored with them.
+ * included, is stored with them. MSW_E_UNSUPPORTED: in the packed form, weights with
+ * groups, or for processors that this build has no kernels for.
  */
 MSW_API msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
                                           const msw_unified *u,
@@ -144,6 +161,15 @@ MSW_API msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
 MSW_API msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
                                          const msw_tensor *tensor,
                                          const msw_store_options *options) MSW_NODISCARD;
+/**
+ * Add all that @p reader has, tensors and metadata: unified weights as @p options say
+ * (NULL: plain), so that a file in the transport form becomes one that is ready to run, or
+ * the other way round. Plain tensors keep their values, in the transport form where
+ * @p options say that. Weights with groups have no packed form and are stored plain. On failure the writer has none of it.
+ * MSW_E_EXISTS: a name or key is taken. Other errors are those of reading and of adding.
+ */
+MSW_API msw_status msw_writer_add_all(msw_writer *writer, msw_reader *reader,
+                                      const msw_store_options *options) MSW_NODISCARD;
 /** A key and any bytes as its value; copied. MSW_E_EXISTS: the key is taken. */
 MSW_API msw_status msw_writer_add_metadata(msw_writer *writer, const char *key,
                                            const void *value, size_t size) MSW_NODISCARD;
@@ -174,8 +200,9 @@ MSW_API const char *msw_writer_error(const msw_writer *writer);
 MSW_API msw_status msw_reader_open(msw_reader **out, msw_context *ctx, const char *path,
                                    const msw_reader_options *options) MSW_NODISCARD;
 /** Read from memory, any alignment, used in place and never written. It must stay
- * until the reader is freed, or until options.release is called. When opening fails,
- * release is not called. */
+ * until the reader is freed and with it what msw_reader_gemm() and msw_reader_conv() made
+ * in place, or until options.release is called. When opening fails, release is not
+ * called. */
 MSW_API msw_status msw_reader_open_buffer(msw_reader **out, msw_context *ctx,
                                           const void *data, size_t size,
                                           const msw_reader_options *options) MSW_NODISCARD;
@@ -201,6 +228,31 @@ MSW_API msw_status msw_reader_unified(msw_unified **out, msw_reader *reader,
 /** Load a plain tensor, into a new owned one. MSW_E_INVAL: it is a unified one. */
 MSW_API msw_status msw_reader_tensor(msw_tensor **out, msw_reader *reader,
                                      const char *name) MSW_NODISCARD;
+
+/**
+ * A product that runs on weights in the file: @p options and errors as in
+ * msw_gemm_new(), with the reader's context.
+ *
+ * In the packed form (MSW_ENCODING_PACKED), in a buffer whose address is a multiple of
+ * 64, and with the packings that this machine's kernels read best, it runs in place: no
+ * weight is copied, and what is allocated is the handle, the bias and the order of the
+ * outputs. Every index is checked first, also where the reader is trusted. From a file or
+ * msw_io, or a buffer at another address, one copy of the packed bytes is made. For other
+ * machines, and for MSW_FALLBACK_BLAS, weights are unpacked and packed anew; in the other
+ * forms they are loaded and packed. msw_gemm_info.placement says which, and
+ * placement_reason why; options.max_bytes = 1 refuses all but the first (MSW_E_LIMIT).
+ * In place and as a copy options.expected_n does not choose packings: the file has.
+ *
+ * A handle that runs in place keeps the reader's buffer in use, but not the reader.
+ * MSW_E_NOTFOUND: no such name. MSW_E_INVAL: it is a plain tensor. MSW_E_UNSUPPORTED:
+ * the plan has groups, or the packed form is that of another version of the library.
+ */
+MSW_API msw_status msw_reader_gemm(msw_gemm **out, msw_reader *reader, const char *name,
+                                   const msw_gemm_options *options) MSW_NODISCARD;
+/** The same for a convolution. In place, or as a copy, run those that msw_conv_new() makes
+ * of products: not grouped, not transposed, and with more than 4 outputs. */
+MSW_API msw_status msw_reader_conv(msw_conv **out, msw_reader *reader, const char *name,
+                                   const msw_conv_options *options) MSW_NODISCARD;
 
 MSW_API size_t msw_reader_metadata_count(const msw_reader *reader);
 /** Key number @p index; NULL: no such. Lives as long as the reader. */

@@ -34,13 +34,22 @@ typedef enum msw_fallback {
     MSW_FALLBACK_BLAS = 2     /**< MSW_E_LIMIT when the copy does not fit max_bytes */
 } msw_fallback;
 
+/** Where the weights that a handle runs on are (msw_reader_gemm() in msw/file.h). */
+typedef enum msw_placement {
+    MSW_PLACEMENT_PACKED = 0,   /**< packed from weights */
+    MSW_PLACEMENT_IN_PLACE = 1, /**< where they lie in a reader's buffer, nothing copied */
+    MSW_PLACEMENT_COPIED = 2,   /**< in a copy of a file's packed form */
+    MSW_PLACEMENT_REPACKED = 3  /**< packed anew: a file's packed form is for other kernels */
+} msw_placement;
+
 /** The enums above go into uint32_t. */
 typedef struct msw_gemm_options {
     size_t size;
     size_t expected_n;  /**< columns per call; 0: keep packings for small and large N */
     const float *bias;  /**< one per row of W, copied; NULL: none */
     size_t bias_count;  /**< M; MSW_E_INVAL otherwise */
-    uint64_t max_bytes; /**< of all packings together (MSW_E_LIMIT); 0: no bound */
+    uint64_t max_bytes; /**< of all packings together (MSW_E_LIMIT), not those that run
+                             in place; 0: no bound */
     uint32_t activation, fallback;
     uint32_t tune;      /**< 1: time the candidates now, by the context's clock */
     uint32_t reserved;  /**< 0 */
@@ -74,6 +83,10 @@ typedef struct msw_gemm_info {
     double dense;           /**< measured for the BLAS; 0: not tuned */
     uint32_t deterministic; /**< 1: bitwise the same for any thread count or hook */
     uint32_t reserved;
+    uint64_t bytes_mapped;  /**< used of a reader's buffer; not part of bytes_packed */
+    const char *placement_reason; /**< why the weights are there */
+    uint32_t placement;     /**< msw_placement */
+    uint32_t reserved2;
 } msw_gemm_info;
 
 MSW_API void msw_gemm_options_init_sized(msw_gemm_options *o, size_t size);

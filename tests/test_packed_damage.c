@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The packed form damaged, with the checksums made to fit: an error, or a product that
+ * stays within its arrays. What sees that it does is the address sanitizer. */
+#define _POSIX_C_SOURCE 200809L
+#include "bytes.h"
+#include "container.h"
+#include "faults.h"
+#include "packed.h"
+#include "packed_fixture.h"
+
+#include <msw/msw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { ROWS = 19, COLUMNS = 27, PART = 32 };
+
+/* A file, a copy of just its size to damage, and where its payload is. */
+typedef struct bench {
+    faults memory;
+    msw_context *ctx;
+    packed_file file;
+    uint8_t *bytes;
+    size_t payload, payload_size;
+} bench;
+
+static void set_up(bench *b, const weights_spec *spec, size_t expected_n)
+{
+    const msw_store_options o = packed_options(expected_n, 0);
+    container_section section;
+    void *memory;
+    weights w;
+
+    memset(b, 0, sizeof *b);
+    b->ctx = faults_context(&b->memory);
+    assert_non_null(b->ctx);
+    weights_make(&w, b->ctx, spec);
+    w.u->magnitudes[0] = 0; /* a block that is in no packing */
+    b->file = packed_file_make(b->ctx, w.u, &o, 0);
+    weights_free(&w);
+    section = container_find(b->file.data, b->file.size, MSW__SECTION_PACKED);
+    b->payload = (size_t)(section.data - b->file.data);
+    b->payload_size = section.size;
+    assert_int_equal(posix_memalign(&memory, 64, b->file.size), 0);
+    b->bytes = memory;
+    memcpy(b->bytes, b->file.data, b->file.size);
+}
+
+static void tear_down(bench *b)
+{
+    packed_file_free(&b->file);
+    free(b->bytes);
+    msw_context_free(b->ctx);
+    assert_true(faults_clean(&b->memory));
+}
+
+static bool allowed(msw_status status)
+{
+    return status == MSW_OK || status == MSW_E_FORMAT || status == MSW_E_CORRUPT ||
+           status == MSW_E_UNSUPPORTED;
+}
+
+/* Load it, and run it. */
+static msw_status try_reader(msw_reader *r)
+{
+    static float y[ROWS * PART];
+    msw_gemm_options o;
+    msw_unified *u;
+    msw_gemm *g;
+    msw_status status, loaded;
+
+    loaded = msw_reader_unified(&u, r, "w");
+    assert_true(allowed(loaded) && !u == (loaded != MSW_OK));
+    msw_unified_free(u);
+    msw_gemm_options_init(&o);
+    o.fallback = MSW_FALLBACK_NEVER;
+    status = msw_reader_gemm(&g, r, "w", &o);
+    assert_true(allowed(status) && !g == (status != MSW_OK));
+    if (status)
+        assert_true(msw_reader_error(r)[0] != 0);
+    /* the size of the matrix is not in the payload */
+    for (size_t n = 1; !status && n <= PART; n = n * 3 + 2)
+        assert_int_equal(packed_run(y, g, ROWS, COLUMNS, n), MSW_OK);
+    msw_gemm_free(g);
+    return status ? status : loaded;
+}
+
+static msw_status try_bytes(const bench *b, size_t size, bool trusted)
+{
+    const uint64_t before = atomic_load(&b->memory.live);
+    msw_reader_options o;
+    msw_reader *r;
+    msw_status status;
+
+    msw_reader_options_init(&o);
+    o.trusted = trusted;
+    status = msw_reader_open_buffer(&r, b->ctx, b->bytes, size, &o);
+    if (!status) {
+        status = try_reader(r);
+        msw_reader_free(r);
+    }
+    assert_true(allowed(status));
+    assert_true(atomic_load(&b->memory.live) == before);
+    return status;
+}
+
+static const weights_spec specs[] = {
+    {ROWS, COLUMNS, 8, 8, 30, 40, false, false, 3}, {ROWS, COLUMNS, 4, 4, 30, 40, true, false, 4},
+    {ROWS, COLUMNS, 3, 2, 30, 40, false, false, 5}, {ROWS, COLUMNS, 5, 20, 0, 50, true, false, 6}};
+enum { SPECS = sizeof specs / sizeof *specs };
+
+/* With checksums nothing gets through; without them, whatever is said of the weights. */
+static void test_bit_flips(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SPECS; i++) {
+        bench b;
+        size_t refused = 0;
+
+        set_up(&b, &specs[i], 0);
+        assert_int_equal(try_bytes(&b, b.file.size, false), MSW_OK);
+        for (size_t bit = i; bit < 8 * b.payload_size; bit += 5) {
+            uint8_t *at = b.bytes + b.payload + bit / 8;
+
+            *at ^= (uint8_t)(1 << bit % 8);
+            assert_int_equal(try_bytes(&b, b.file.size, false), MSW_E_CORRUPT);
+            refused += try_bytes(&b, b.file.size, true) != MSW_OK;
+            *at ^= (uint8_t)(1 << bit % 8);
+        }
+        assert_true(refused > 0);
+        tear_down(&b);
+    }
+}
+
+/* Every word of the payload to what overflows, wraps or points elsewhere. */
+static void test_field_abuse(void **state)
+{
+    static const uint32_t abuse[] = {0, 1, 2, 0xff, 0xffff, 0x7fffffff, 0x80000000, 0xfffffffe,
+                                     0xffffffff, 0x3fffffff, 0xc0000000, 0x7f800000, 64, 4096};
+
+    (void)state;
+    for (size_t i = 0; i < SPECS; i++) {
+        bench b;
+
+        set_up(&b, &specs[i], 0);
+        for (size_t at = b.payload; at < b.payload + b.payload_size; at += 4)
+            for (size_t k = 0; k < sizeof abuse / sizeof *abuse; k++) {
+                msw__store32(b.bytes + at, abuse[k]);
+                container_repair(b.bytes, b.file.size);
+                try_bytes(&b, b.file.size, k % 2);
+                memcpy(b.bytes, b.file.data, b.file.size);
+            }
+        tear_down(&b);
+    }
+}
+
+/* Words swapped with others: places, headers and counts that are right elsewhere. */
+static void test_swaps(void **state)
+{
+    uint32_t seed = 9;
+
+    (void)state;
+    for (size_t i = 0; i < SPECS; i++) {
+        bench b;
+
+        set_up(&b, &specs[i], i % 2);
+        for (int round = 0; round < 2000; round++) {
+            const uint32_t words = (uint32_t)(b.payload_size / 4);
+            uint8_t *from = b.bytes + b.payload + 4 * random_below(&seed, words);
+            uint8_t *to = b.bytes + b.payload + 4 * random_below(&seed, words);
+            const uint32_t kept = msw__load32(from);
+
+            msw__store32(from, msw__load32(to));
+            msw__store32(to, kept);
+            container_repair(b.bytes, b.file.size);
+            try_bytes(&b, b.file.size, round % 2);
+            memcpy(b.bytes, b.file.data, b.file.size);
+        }
+        tear_down(&b);
+    }
+}
+
+/* The file cut off, and the payload cut off in a file that is otherwise right. */
+static void test_truncated(void **state)
+{
+    bench b;
+    container_section sections[CONTAINER_MOST];
+    size_t count;
+
+    (void)state;
+    set_up(&b, &specs[0], 0);
+    count = container_sections(sections, b.file.data, b.file.size);
+    for (size_t size = 0; size < b.file.size; size++)
+        assert_int_not_equal(try_bytes(&b, size, true), MSW_OK);
+    for (size_t i = 0; i < count; i++)
+        for (size_t size = 64; sections[i].type == MSW__SECTION_PACKED &&
+                               size < b.payload_size; size += 64) {
+            container_section cut[CONTAINER_MOST];
+            const size_t kept = b.file.size;
+            uint8_t *bytes = b.bytes, index[128], *file;
+            msw__record record;
+            const char *name;
+
+            memcpy(cut, sections, sizeof cut);
+            assert_true(msw__record_decode(&record, &name,
+                                           sections[0].data + MSW__COUNT_BYTES,
+                                           sections[0].size - MSW__COUNT_BYTES));
+            record.payload = size;
+            memcpy(index, sections[0].data, MSW__COUNT_BYTES);
+            msw__record_encode(index + MSW__COUNT_BYTES, &record, name);
+            cut[0].data = index;
+            cut[i].size = size;
+            file = container_build(&b.file.size, cut, count);
+            assert_non_null(file);
+            b.bytes = file; /* malloc() aligns to less: a copy */
+            assert_int_equal(try_bytes(&b, b.file.size, false), MSW_E_FORMAT);
+            b.bytes = bytes;
+            b.file.size = kept;
+            free(file);
+        }
+    tear_down(&b);
+}
+
+/* Change the record of the index and see. */
+static msw_status try_record(bench *b, void (*change)(msw__record *r, uint32_t value),
+                             uint32_t value)
+{
+    container_section index = container_find(b->bytes, b->file.size, MSW__SECTION_INDEX);
+    uint8_t *at = index.data + MSW__COUNT_BYTES;
+    msw__record record;
+    const char *name;
+    msw_status status;
+
+    assert_true(msw__record_decode(&record, &name, at, index.size - MSW__COUNT_BYTES));
+    change(&record, value);
+    msw__record_encode(at, &record, "w");
+    container_repair(b->bytes, b->file.size);
+    status = try_bytes(b, b->file.size, value % 2);
+    memcpy(b->bytes, b->file.data, b->file.size);
+    return status;
+}
+
+static void set_wide(msw__record *r, uint32_t value)
+{
+    r->layouts[MSW__GEMM_WIDE] = value;
+}
+
+static void set_narrow(msw__record *r, uint32_t value)
+{
+    r->layouts[MSW__GEMM_NARROW] = value;
+}
+
+static void set_both(msw__record *r, uint32_t value)
+{
+    r->layouts[0] = r->layouts[1] = value;
+}
+
+static void set_rows(msw__record *r, uint32_t value)
+{
+    r->block_rows = value;
+}
+
+static void set_columns(msw__record *r, uint32_t value)
+{
+    r->block_columns = value;
+}
+
+static void set_floats(msw__record *r, uint32_t value)
+{
+    r->free_weights = value;
+}
+
+static void set_classes(msw__record *r, uint32_t value)
+{
+    r->classes = value;
+}
+
+static void test_records(void **state)
+{
+    bench b;
+    msw_status status;
+
+    (void)state;
+    set_up(&b, &specs[0], 0);
+    assert_int_equal(try_record(&b, set_both, 0), MSW_E_FORMAT);
+    assert_int_equal(try_record(&b, set_wide, 0), MSW_E_FORMAT);
+    assert_int_equal(try_record(&b, set_narrow, 0), MSW_E_FORMAT);
+    /* a packing of a later version is passed over, as long as there is another */
+    status = try_record(&b, set_wide, 99);
+    assert_true(status == MSW_OK);
+    status = try_record(&b, set_narrow, 99);
+    assert_true(status == MSW_OK);
+    assert_int_equal(try_record(&b, set_both, 99), MSW_E_UNSUPPORTED);
+    for (uint32_t i = 0; i < 256; i++) {
+        try_record(&b, set_wide, msw__layout(MSW__WIDE_LAYOUT, 32, i));
+        try_record(&b, set_wide, msw__layout(MSW__WIDE_LAYOUT, i, 8));
+        try_record(&b, set_narrow, msw__layout(MSW__NARROW_LAYOUT, i, 16));
+        if (i != specs[0].block_rows)
+            assert_int_not_equal(try_record(&b, set_rows, i), MSW_OK);
+        if (i != specs[0].block_columns)
+            assert_int_not_equal(try_record(&b, set_columns, i), MSW_OK);
+        if (i)
+            assert_int_equal(try_record(&b, set_floats, i), MSW_E_FORMAT);
+        if (i != 7)
+            assert_int_not_equal(try_record(&b, set_classes, i), MSW_OK);
+    }
+    tear_down(&b);
+}
+
+/* Many blocks in few bytes: memory stays what the format promises. */
+static void test_memory(void **state)
+{
+    static const weights_spec wide[] = {{8, 60000, 8, 8, 100, 0, false, false, 1},
+                                        {6000, 8, 8, 8, 100, 0, false, false, 1},
+                                        {64, 30000, 1, 64, 100, 0, true, false, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        const msw_store_options o = packed_options(0, 0);
+        faults memory = {0};
+        msw_context *ctx = faults_context(&memory);
+        uint64_t before;
+        packed_file f;
+        msw_reader *r;
+        msw_unified *u;
+        weights w;
+
+        weights_make(&w, ctx, &wide[i]);
+        f = packed_file_make(ctx, w.u, &o, 0);
+        weights_free(&w);
+        before = atomic_load(&memory.live);
+        atomic_store(&memory.peak, before);
+        r = packed_open(ctx, &f, false);
+        assert_int_equal(msw_reader_unified(&u, r, "w"), MSW_OK);
+        assert_true(atomic_load(&memory.peak) - before <= 208 * (uint64_t)f.size + 4096);
+        msw_unified_free(u);
+        msw_reader_free(r);
+        packed_file_free(&f);
+        msw_context_free(ctx);
+        assert_true(faults_clean(&memory));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bit_flips),
+        cmocka_unit_test(test_field_abuse),
+        cmocka_unit_test(test_swaps),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_records),
+        cmocka_unit_test(test_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

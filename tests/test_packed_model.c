@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The packed form of whole models: convolutions, and from other forms and back. */
+#include "faults.h"
+#include "packed_fixture.h"
+#include "sample_model.h"
+
+#include <msw/msw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { SIDE = 9, CHANNELS = 6, OUTPUTS = 20, BATCH = 2, MOST_Y = BATCH * OUTPUTS * 32 * 32 };
+
+static msw_unified *conv_weights(msw_context *ctx, uint32_t outputs)
+{
+    const size_t shape[4] = {outputs, CHANNELS, 3, 3};
+    msw_projection_options shares;
+    msw_plan_options p;
+    msw_tensor *t;
+    msw_plan *plan;
+    msw_unified *u;
+
+    msw_plan_options_init(&p);
+    p.weights = MSW_WEIGHTS_OIHW;
+    msw_projection_options_init(&shares);
+    shares.prune = 0.4;
+    shares.unify = 0.4;
+    assert_int_equal(msw_plan_new(&plan, ctx, shape, 4, &p), MSW_OK);
+    assert_int_equal(msw_tensor_new(&t, ctx, shape, 4), MSW_OK);
+    sample_values(msw_tensor_data(t), msw_tensor_count(t), 5);
+    assert_int_equal(msw_unified_from(&u, plan, t, &shares), MSW_OK);
+    msw_tensor_free(t);
+    msw_plan_free(plan);
+    return u;
+}
+
+static void run_conv(float *y, const msw_conv *c)
+{
+    static float x[BATCH * CHANNELS * SIDE * SIDE];
+    msw_conv_call call;
+
+    sample_values(x, sizeof x / sizeof *x, 3);
+    memset(y, 0, MOST_Y * sizeof *y);
+    msw_conv_call_init(&call);
+    call.x = x;
+    call.y = y;
+    call.batch = BATCH;
+    call.height = call.width = SIDE;
+    assert_int_equal(msw_conv_run(c, &call), MSW_OK);
+}
+
+static msw_gemm_info info_of(const msw_conv *c)
+{
+    msw_gemm_info info;
+
+    msw_gemm_info_init(&info);
+    assert_int_equal(msw_conv_get_info(&info, c, BATCH, SIDE, SIDE), MSW_OK);
+    return info;
+}
+
+/* As the options say, from a packed file, against a handle made from the weights that gives
+ * the same bits where both run products. */
+static void check_conv(const msw_conv_options *options, uint32_t outputs, uint32_t placement)
+{
+    static float y[MOST_Y], z[MOST_Y];
+    msw_context *ctx = packed_context(0, NULL);
+    msw_unified *u = conv_weights(ctx, outputs);
+    const msw_store_options o = packed_options(0, 0);
+    packed_file f = packed_file_make(ctx, u, &o, 0);
+    msw_reader *r = packed_open(ctx, &f, false);
+    msw_conv *a, *b;
+
+    assert_int_equal(msw_reader_conv(&a, r, "w", options), MSW_OK);
+    assert_int_equal(msw_conv_new(&b, ctx, u, options), MSW_OK);
+    msw_reader_free(r);
+    msw_unified_free(u);
+    run_conv(y, a);
+    run_conv(z, b);
+    for (size_t i = 0; i < MOST_Y; i++)
+        assert_true(y[i] - z[i] < 1e-4f && z[i] - y[i] < 1e-4f);
+    assert_int_equal(info_of(a).placement, placement);
+    assert_non_null(info_of(a).placement_reason);
+    assert_int_equal(info_of(b).placement, MSW_PLACEMENT_PACKED);
+    assert_true((info_of(a).bytes_mapped > 0) == (placement == MSW_PLACEMENT_IN_PLACE));
+    msw_conv_free(a);
+    msw_conv_free(b);
+    packed_file_free(&f);
+    msw_context_free(ctx);
+}
+
+static void test_conv(void **state)
+{
+    msw_conv_options o;
+
+    (void)state;
+    msw_conv_options_init(&o);
+    o.fallback = MSW_FALLBACK_NEVER;
+    check_conv(&o, OUTPUTS, MSW_PLACEMENT_IN_PLACE);
+    o.stride_h = o.stride_w = 2;
+    o.pad_top = o.pad_left = 1;
+    o.activation = MSW_ACTIVATION_RELU;
+    check_conv(&o, OUTPUTS, MSW_PLACEMENT_IN_PLACE);
+    o.transposed = 1;
+    check_conv(&o, OUTPUTS, MSW_PLACEMENT_REPACKED);
+    o.transposed = 0;
+    check_conv(&o, 3, MSW_PLACEMENT_REPACKED); /* few outputs: no product */
+    o.fallback = MSW_FALLBACK_BLAS;
+    check_conv(&o, OUTPUTS, MSW_PLACEMENT_REPACKED);
+}
+
+static void test_conv_refuses(void **state)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    msw_unified *u = conv_weights(ctx, OUTPUTS);
+    const msw_store_options o = packed_options(0, 0);
+    packed_file f = packed_file_make(ctx, u, &o, 0);
+    msw_reader *r = packed_open(ctx, &f, false);
+    msw_conv_options options;
+    msw_conv *c = (msw_conv *)(void *)&options;
+
+    (void)state;
+    msw_conv_options_init(&options);
+    options.image = 7;
+    assert_int_equal(msw_reader_conv(&c, r, "w", &options), MSW_E_INVAL);
+    assert_null(c);
+    options.image = 0;
+    assert_int_equal(msw_reader_conv(&c, r, "v", &options), MSW_E_NOTFOUND);
+    assert_int_equal(msw_reader_conv(&c, NULL, "w", &options), MSW_E_INVAL);
+    assert_int_equal(msw_reader_conv(NULL, r, "w", &options), MSW_E_INVAL);
+    assert_int_equal(msw_reader_conv(&c, r, NULL, &options), MSW_E_INVAL);
+    msw_reader_free(r);
+    msw_unified_free(u);
+    packed_file_free(&f);
+    msw_context_free(ctx);
+}
+
+/* From form to form */
+
+static msw_reader *open_bytes(msw_context *ctx, const uint8_t *data, size_t size)
+{
+    msw_reader *r;
+
+    assert_int_equal(msw_reader_open_buffer(&r, ctx, data, size, NULL), MSW_OK);
+    return r;
+}
+
+static uint8_t *convert(size_t *out_size, msw_context *ctx, const uint8_t *data, size_t size,
+                        const msw_store_options *o)
+{
+    msw_reader *r = open_bytes(ctx, data, size);
+    uint8_t *out;
+    msw_writer *w;
+
+    assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
+    assert_int_equal(msw_writer_add_all(w, r, o), MSW_OK);
+    *out_size = (size_t)msw_writer_bytes(w);
+    out = malloc(*out_size);
+    assert_non_null(out);
+    assert_int_equal(msw_writer_write_buffer(w, out, *out_size), MSW_OK);
+    msw_writer_free(w);
+    msw_reader_free(r);
+    return out;
+}
+
+static bool same_tensors(msw_reader *a, msw_reader *b, const char *name)
+{
+    msw_tensor *t, *s;
+    bool same;
+
+    assert_int_equal(msw_reader_tensor(&t, a, name), MSW_OK);
+    assert_int_equal(msw_reader_tensor(&s, b, name), MSW_OK);
+    same = msw_tensor_count(t) == msw_tensor_count(s) &&
+           memcmp(msw_tensor_data(t), msw_tensor_data(s), msw_tensor_count(t) * 4) == 0;
+    msw_tensor_free(t);
+    msw_tensor_free(s);
+    return same;
+}
+
+static bool same_unified(msw_reader *a, msw_reader *b, const char *name)
+{
+    msw_unified *u, *v;
+    bool same;
+
+    assert_int_equal(msw_reader_unified(&u, a, name), MSW_OK);
+    assert_int_equal(msw_reader_unified(&v, b, name), MSW_OK);
+    same = packed_same(u, v);
+    msw_unified_free(u);
+    msw_unified_free(v);
+    return same;
+}
+
+static void check_same(msw_context *ctx, const uint8_t *a, size_t a_size, const uint8_t *b,
+                       size_t b_size)
+{
+    msw_reader *r = open_bytes(ctx, a, a_size), *s = open_bytes(ctx, b, b_size);
+
+    assert_int_equal(msw_reader_count(r), msw_reader_count(s));
+    assert_int_equal(msw_reader_metadata_count(r), msw_reader_metadata_count(s));
+    for (size_t i = 0; i < msw_reader_count(r); i++) {
+        msw_entry e;
+
+        msw_entry_init(&e);
+        assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
+        assert_true(e.kind == MSW_ENTRY_UNIFIED ? same_unified(r, s, e.name)
+                                                : same_tensors(r, s, e.name));
+    }
+    msw_reader_free(r);
+    msw_reader_free(s);
+}
+
+/* Transport -> packed -> plain, and packed again: the same weights, the same bytes. */
+static void test_convert(void **state)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    const msw_store_options packed = packed_options(0, MSW_CPU_C);
+    size_t sizes[4];
+    uint8_t *files[4];
+    msw_store_options plain;
+
+    (void)state;
+    msw_store_options_init(&plain);
+    files[0] = sample_transport_file(&sizes[0], ctx);
+    assert_non_null(files[0]);
+    files[1] = convert(&sizes[1], ctx, files[0], sizes[0], &packed);
+    files[2] = convert(&sizes[2], ctx, files[1], sizes[1], NULL);
+    files[3] = convert(&sizes[3], ctx, files[2], sizes[2], &packed);
+    for (int i = 1; i < 4; i++)
+        check_same(ctx, files[0], sizes[0], files[i], sizes[i]);
+    assert_int_equal(sizes[1], sizes[3]);
+    assert_memory_equal(files[1], files[3], sizes[1]);
+    for (int i = 0; i < 4; i++)
+        free(files[i]);
+    msw_context_free(ctx);
+}
+
+/* A plain tensor that the transport form rounded stays what it is, there as well. */
+static void test_convert_transport(void **state)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    msw_store_options o;
+    size_t sizes[2];
+    uint8_t *files[2];
+
+    (void)state;
+    msw_store_options_init(&o);
+    o.encoding = MSW_ENCODING_TRANSPORT;
+    files[0] = sample_transport_file(&sizes[0], ctx);
+    assert_non_null(files[0]);
+    files[1] = convert(&sizes[1], ctx, files[0], sizes[0], &o);
+    check_same(ctx, files[0], sizes[0], files[1], sizes[1]);
+    free(files[0]);
+    free(files[1]);
+    msw_context_free(ctx);
+}
+
+/* Nothing is added when something cannot be. */
+static void test_convert_fails(void **state)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    msw_store_options o;
+    msw_reader *r;
+    msw_writer *w;
+    uint64_t before;
+    uint8_t *file;
+    size_t size;
+
+    (void)state;
+    file = sample_file(&size, ctx);
+    assert_non_null(file);
+    r = open_bytes(ctx, file, size);
+    assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
+    assert_int_equal(msw_writer_add_metadata(w, "other", "x", 1), MSW_OK);
+    assert_int_equal(sample_add(w, ctx, &sample_layers[2]), MSW_OK);
+    before = msw_writer_bytes(w);
+    assert_int_equal(msw_writer_add_all(w, r, NULL), MSW_E_EXISTS);
+    assert_non_null(strstr(msw_writer_error(w), "conv.bias"));
+    assert_int_equal(msw_writer_bytes(w), before);
+    assert_int_equal(msw_writer_add_metadata(w, "other", "x", 1), MSW_E_EXISTS);
+    assert_int_equal(msw_writer_add_metadata(w, "model", "x", 1), MSW_OK); /* was undone */
+    msw_store_options_init(&o);
+    o.encoding = 9;
+    assert_int_equal(msw_writer_add_all(w, r, &o), MSW_E_INVAL);
+    assert_int_equal(msw_writer_add_all(w, NULL, &o), MSW_E_INVAL);
+    assert_int_equal(msw_writer_add_all(NULL, r, &o), MSW_E_INVAL);
+    msw_reader_free(r);
+    msw_writer_free(w);
+    free(file);
+    msw_context_free(ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv),
+        cmocka_unit_test(test_conv_refuses),
+        cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_convert_transport),
+        cmocka_unit_test(test_convert_fails),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { ROWS = 19, COLUMNS = 27, PART = 32 };
+enum { ROWS = 37, COLUMNS = 27, PART = 32 };
 
 /* A file, a copy of just its size to damage, and where its payload is. */
 typedef struct bench {
@@ -27,16 +27,18 @@ typedef struct bench {
     size_t payload, payload_size;
 } bench;
 
-static void set_up(bench *b, const weights_spec *spec, size_t expected_n)
+static void set_up(bench *b, const weights_spec *spec, uint32_t cpu, size_t expected_n)
 {
     const msw_store_options o = packed_options(expected_n, 0);
+    msw_context_options c;
     container_section section;
     void *memory;
     weights w;
 
     memset(b, 0, sizeof *b);
-    b->ctx = faults_context(&b->memory);
-    assert_non_null(b->ctx);
+    msw_context_options_init(&c);
+    c.allocator = faults_allocator(&b->memory);
+    b->ctx = packed_context(cpu, &c);
     weights_make(&w, b->ctx, spec);
     w.u->magnitudes[0] = 0; /* a block that is in no packing */
     b->file = packed_file_make(b->ctx, w.u, &o, 0);
@@ -107,22 +109,56 @@ static msw_status try_bytes(const bench *b, size_t size, bool trusted)
     return status;
 }
 
+/* Enough rows of unified blocks for tables, in the wide packing and in the narrow one; with
+ * records of halves, and of lanes of several blocks. */
 static const weights_spec specs[] = {
-    {ROWS, COLUMNS, 8, 8, 30, 40, false, false, 3}, {ROWS, COLUMNS, 4, 4, 30, 40, true, false, 4},
-    {ROWS, COLUMNS, 3, 2, 30, 40, false, false, 5}, {ROWS, COLUMNS, 5, 20, 0, 50, true, false, 6}};
+    {ROWS, COLUMNS, 8, 8, 4, 90, false, false, 3}, {ROWS, COLUMNS, 4, 4, 10, 70, true, false, 4},
+    {ROWS, COLUMNS, 3, 2, 30, 40, false, false, 5}, {ROWS, COLUMNS, 5, 20, 0, 85, true, false, 6}};
 enum { SPECS = sizeof specs / sizeof *specs };
+
+/* Each of them for the kernels in C and for the best, with one packing or both. */
+enum { SET_UPS = 2 * SPECS };
+
+static void set_up_one(bench *b, size_t i, size_t round)
+{
+    static const size_t expected[] = {0, 1, 100};
+
+    set_up(b, &specs[i / 2], i % 2 ? MSW_CPU_C : 0, expected[round % 3]);
+}
+
+/* The tests stand for packings that have tables. */
+static void test_has_tables(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SET_UPS; i++) {
+        msw_reader *r;
+        msw_gemm *g;
+        bench b;
+
+        set_up_one(&b, i, 0);
+        r = packed_open(b.ctx, &b.file, false);
+        assert_int_equal(msw_reader_gemm(&g, r, "w", NULL), MSW_OK);
+        if (specs[i / 2].block_columns > 2 && b.ctx->cpu != MSW_CPU_C)
+            assert_true(g->packs[MSW__GEMM_WIDE].table_count > 0);
+        if (specs[i / 2].block_columns > 2 && b.ctx->cpu != MSW_CPU_C)
+            assert_true(g->packs[MSW__GEMM_NARROW].table_count > 0);
+        msw_gemm_free(g);
+        msw_reader_free(r);
+        tear_down(&b);
+    }
+}
 
 /* With checksums nothing gets through; without them, whatever is said of the weights. */
 static void test_bit_flips(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < SPECS; i++) {
+    for (size_t i = 0; i < SET_UPS; i++) {
         bench b;
         size_t refused = 0;
 
-        set_up(&b, &specs[i], 0);
+        set_up_one(&b, i, i);
         assert_int_equal(try_bytes(&b, b.file.size, false), MSW_OK);
-        for (size_t bit = i; bit < 8 * b.payload_size; bit += 5) {
+        for (size_t bit = i; bit < 8 * b.payload_size; bit += 11) {
             uint8_t *at = b.bytes + b.payload + bit / 8;
 
             *at ^= (uint8_t)(1 << bit % 8);
@@ -139,18 +175,19 @@ static void test_bit_flips(void **state)
 static void test_field_abuse(void **state)
 {
     static const uint32_t abuse[] = {0, 1, 2, 0xff, 0xffff, 0x7fffffff, 0x80000000, 0xfffffffe,
-                                     0xffffffff, 0x3fffffff, 0xc0000000, 0x7f800000, 64, 4096};
+                                     0xffffffff, 0x3fffffff, 0xc0000000, 0x7f800000, 64, 4096,
+                                     0x100000, 0xfffff000, 0x7fff0000, 0x00010001, 0xfff0fff};
 
     (void)state;
-    for (size_t i = 0; i < SPECS; i++) {
+    for (size_t i = 0; i < SET_UPS; i++) {
         bench b;
 
-        set_up(&b, &specs[i], 0);
+        set_up_one(&b, i, i + 1);
         for (size_t at = b.payload; at < b.payload + b.payload_size; at += 4)
-            for (size_t k = 0; k < sizeof abuse / sizeof *abuse; k++) {
+            for (size_t k = at / 4 % 4; k < sizeof abuse / sizeof *abuse; k += 4) {
                 msw__store32(b.bytes + at, abuse[k]);
                 container_repair(b.bytes, b.file.size);
-                try_bytes(&b, b.file.size, k % 2);
+                try_bytes(&b, b.file.size, k / 4 % 2);
                 memcpy(b.bytes, b.file.data, b.file.size);
             }
         tear_down(&b);
@@ -163,11 +200,11 @@ static void test_swaps(void **state)
     uint32_t seed = 9;
 
     (void)state;
-    for (size_t i = 0; i < SPECS; i++) {
+    for (size_t i = 0; i < SET_UPS; i++) {
         bench b;
 
-        set_up(&b, &specs[i], i % 2);
-        for (int round = 0; round < 2000; round++) {
+        set_up_one(&b, i, i + 2);
+        for (int round = 0; round < 1000; round++) {
             const uint32_t words = (uint32_t)(b.payload_size / 4);
             uint8_t *from = b.bytes + b.payload + 4 * random_below(&seed, words);
             uint8_t *to = b.bytes + b.payload + 4 * random_below(&seed, words);
@@ -191,7 +228,7 @@ static void test_truncated(void **state)
     size_t count;
 
     (void)state;
-    set_up(&b, &specs[0], 0);
+    set_up(&b, &specs[0], 0, 0);
     count = container_sections(sections, b.file.data, b.file.size);
     for (size_t size = 0; size < b.file.size; size++)
         assert_int_not_equal(try_bytes(&b, size, true), MSW_OK);
@@ -284,7 +321,7 @@ static void test_records(void **state)
     msw_status status;
 
     (void)state;
-    set_up(&b, &specs[0], 0);
+    set_up(&b, &specs[0], 0, 0);
     assert_int_equal(try_record(&b, set_both, 0), MSW_E_FORMAT);
     assert_int_equal(try_record(&b, set_wide, 0), MSW_E_FORMAT);
     assert_int_equal(try_record(&b, set_narrow, 0), MSW_E_FORMAT);
@@ -347,6 +384,7 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_has_tables),
         cmocka_unit_test(test_bit_flips),
         cmocka_unit_test(test_field_abuse),
         cmocka_unit_test(test_swaps),

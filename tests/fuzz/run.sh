@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- container container_repaired foreign options roundtrip transport
+[ $# -gt 0 ] || set -- container container_repaired foreign options packed roundtrip transport
 build=build/fuzz
 
 if [ ! -f "$build/build.ninja" ]; then

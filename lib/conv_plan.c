@@ -84,7 +84,7 @@ static bool wants_matrix(const msw_conv *c, const msw__conv_cut *k, size_t n)
     if (n == 0 || c->kind != MSW__CONV_PRODUCTS || msw__conv_is_matrix(c, k))
         return false;
     for (size_t i = 0; i < c->groups; i++)
-        if (msw__gemm_choice(c->gemms[i], n).kind != MSW__GEMM_WIDE)
+        if (msw__gemm_kind_for(c->gemms[i], n) != MSW__GEMM_WIDE)
             return true;
     return false;
 }

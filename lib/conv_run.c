@@ -194,7 +194,7 @@ static msw_status run_product(const run *r, const msw__gather *x, msw_gemm_call 
         g->ldx = r->cut->planes.channel;
         return msw_gemm_run(gemm, g);
     }
-    if (msw__gemm_choice(gemm, g->n).kind == MSW__GEMM_WIDE)
+    if (msw__gemm_kind_for(gemm, g->n) == MSW__GEMM_WIDE)
         return msw__gemm_run_gathered(gemm, x, g);
     spell_out(r->matrix, r->job->conv->elements, g->n, x);
     g->x = r->matrix;

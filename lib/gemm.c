@@ -185,16 +185,17 @@ void msw_gemm_free(msw_gemm *gemm)
 
 static size_t units(const msw__packing *w, size_t n)
 {
-    return ((n - 1) / w->width + 1) * w->chunk_count;
+    return (n <= w->width ? 1 : (n - 1) / w->width + 1) * w->chunk_count;
 }
 
+/* A call is often so short that a division counts. */
 static size_t tasks(const msw_gemm *g, const msw__packing *w, size_t n)
 {
     const msw_context *ctx = g->ctx;
     const size_t most = ctx->options.parallel_for ? HOOK_TASKS
                         : ctx->threads > 1        ? (size_t)ctx->threads * TASKS_PER_THREAD
                                                   : 1;
-    const size_t have = units(w, n);
+    const size_t have = most > 1 ? units(w, n) : 1;
 
     return have < most ? have : most;
 }
@@ -230,13 +231,19 @@ static void task(size_t index, void *arg)
     const job *j = arg;
     const msw__packing *w = j->pack;
     char *slab = j->workspace + index * msw__packing_slab(w);
-    const size_t share = j->units / j->tasks, rest = j->units % j->tasks;
+    const size_t share = j->tasks == 1 ? j->units : j->units / j->tasks;
+    const size_t rest = j->units - share * j->tasks;
     const size_t begin = index * share + (index < rest ? index : rest);
-    const size_t end = begin + share + (index < rest);
+    size_t chunk = begin ? begin % w->chunk_count : 0;
+    size_t column = begin ? begin / w->chunk_count * w->width : 0;
 
-    for (size_t unit = begin; unit < end; unit++)
-        j->kernel(w, unit % w->chunk_count, j->product,
-                  unit / w->chunk_count * w->width, slab);
+    for (size_t left = share + (index < rest); left; left--) {
+        j->kernel(w, chunk, j->product, column, slab);
+        if (++chunk == w->chunk_count) {
+            chunk = 0;
+            column += w->width;
+        }
+    }
 }
 
 static msw_status run_packed(const msw_gemm *g, msw__gemm_kind kind, const msw__product *p,
@@ -343,7 +350,7 @@ msw_status msw_gemm_run(const msw_gemm *gemm, const msw_gemm_call *call)
     status = check_call(gemm, &c);
     if (status)
         return status;
-    return msw__gemm_run_as(gemm, msw__gemm_choice(gemm, c.n).kind, &c);
+    return msw__gemm_run_as(gemm, msw__gemm_kind_for(gemm, c.n), &c);
 }
 
 msw_status msw_gemm_get_info(msw_gemm_info *out, const msw_gemm *gemm, size_t n)

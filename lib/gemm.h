@@ -251,6 +251,8 @@ struct msw_gemm {
     bool tuned;
     msw__gemm_timing timings[MSW__TIMINGS];
     size_t timing_count;
+    size_t expected_n;      /* 0: any number may come */
+    msw__gemm_kind expected; /* what runs for it */
 };
 
 typedef struct msw__gemm_choice_made {
@@ -285,7 +287,8 @@ void msw__gemm_run_dense(const msw_gemm *g, const msw_gemm_call *c);
 /* When the handle is made: the dense copy where it is wanted, and tuning. */
 msw_status msw__gemm_choose(msw_gemm *g, const msw__weights *w,
                             const msw_gemm_options *o) MSW_NODISCARD;
-/* What runs for n columns. */
+/* What runs for n columns, and why. */
+msw__gemm_kind msw__gemm_kind_for(const msw_gemm *g, size_t n);
 msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n);
 /* Is there a packing, or a dense copy? */
 bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind);

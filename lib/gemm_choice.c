@@ -265,6 +265,8 @@ msw_status msw__gemm_choose(msw_gemm *g, const msw__weights *w, const msw_gemm_o
     if (status)
         return status;
     keep_best(g, n, count);
+    g->expected = msw__gemm_choice(g, n[0]).kind;
+    g->expected_n = o->expected_n;
     return within(g, o->max_bytes) ? MSW_OK : MSW_E_LIMIT;
 }
 
@@ -295,4 +297,9 @@ msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n)
     else if (!g->dense)
         c.reason = "cost model; no dense copy for the BLAS";
     return c;
+}
+
+msw__gemm_kind msw__gemm_kind_for(const msw_gemm *g, size_t n)
+{
+    return n == g->expected_n ? g->expected : msw__gemm_choice(g, n).kind;
 }

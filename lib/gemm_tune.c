@@ -2,29 +2,48 @@
 /* Timing the kernels that a handle has, or remembering what they took. */
 #include "wisdom.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 7, MAX_CALLS = 1000 };
+enum { MIN_ROUNDS = 9, MAX_ROUNDS = 50, MAX_CALLS = 1000 };
 static const double sample_seconds = 20e-6; /* a clock's resolution is less than that */
+static const double enough_seconds = 4e-3;
 
 static double seconds(uint64_t begin, uint64_t end)
 {
     return end > begin ? 1e-9 * (double)(end - begin) : 0;
 }
 
-/* Seconds per call. */
-static msw_status sample(double *out, const msw_gemm *g, msw__gemm_kind kind,
-                         const msw_gemm_call *call, size_t calls)
-{
-    const uint64_t begin = msw__clock_now(g->ctx);
+typedef struct trial {
+    const msw_gemm *g;
+    msw_gemm_call call;
+    size_t calls[MSW__GEMM_KINDS]; /* that make a sample */
+    double samples[MSW__GEMM_KINDS][MAX_ROUNDS];
+} trial;
 
-    for (size_t i = 0; i < calls; i++) {
-        const msw_status status = msw__gemm_run_as(g, kind, call);
-        if (status)
-            return status;
-    }
-    *out = seconds(begin, msw__clock_now(g->ctx)) / (double)calls;
-    return MSW_OK;
+static msw_status repeat(trial *t, msw__gemm_kind kind, size_t calls)
+{
+    msw_status status = MSW_OK;
+
+    for (size_t i = 0; !status && i < calls; i++)
+        status = msw__gemm_run_as(t->g, kind, &t->call);
+    return status;
+}
+
+/* Seconds per call. The candidates hold different weights, which one call brings back to
+ * the cache. */
+static msw_status sample(double *out, trial *t, msw__gemm_kind kind)
+{
+    const size_t calls = t->calls[kind];
+    msw_status status = repeat(t, kind, 1);
+    uint64_t begin;
+
+    if (status)
+        return status;
+    begin = msw__clock_now(t->g->ctx);
+    status = repeat(t, kind, calls);
+    *out = seconds(begin, msw__clock_now(t->g->ctx)) / (double)calls;
+    return status;
 }
 
 static size_t calls_for(double took)
@@ -34,29 +53,53 @@ static size_t calls_for(double took)
     return calls < 1 ? 1 : calls > MAX_CALLS ? MAX_CALLS : (size_t)calls;
 }
 
-/* The least of some rounds, the candidates in turn; the first only says how many calls
- * make a sample. */
-static msw_status time_candidates(const msw_gemm *g, msw__gemm_timing *t,
-                                  const msw_gemm_call *call)
+/* One sample of each candidate; what it took is added to *spent. */
+static msw_status time_round(trial *t, size_t round, double *spent)
 {
-    size_t calls[MSW__GEMM_KINDS] = {1, 1, 1};
+    for (int kind = 0; kind < MSW__GEMM_KINDS; kind++) {
+        double *took = &t->samples[kind][round];
+        msw_status status;
 
-    for (int round = 0; round < ROUNDS; round++)
-        for (int kind = 0; kind < MSW__GEMM_KINDS; kind++) {
-            double took = 0;
-            msw_status status;
-
-            if (!msw__gemm_has(g, (msw__gemm_kind)kind))
-                continue;
-            status = sample(&took, g, (msw__gemm_kind)kind, call, calls[kind]);
-            if (status)
-                return status;
-            if (round == 0)
-                calls[kind] = calls_for(took);
-            if (round < 2 || took < t->seconds[kind])
-                t->seconds[kind] = took;
-        }
+        if (!msw__gemm_has(t->g, (msw__gemm_kind)kind))
+            continue;
+        status = sample(took, t, (msw__gemm_kind)kind);
+        if (status)
+            return status;
+        *spent += *took * (double)t->calls[kind];
+    }
     return MSW_OK;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, size_t count)
+{
+    qsort(x, count, sizeof *x, compare);
+    return x[count / 2];
+}
+
+/* The candidates take turns. A first round only says how many calls make a sample. */
+static msw_status time_candidates(trial *t, double seconds[MSW__GEMM_KINDS])
+{
+    double spent = 0;
+    size_t rounds = 0;
+    msw_status status = time_round(t, 0, &spent);
+
+    for (int kind = 0; kind < MSW__GEMM_KINDS; kind++)
+        t->calls[kind] = calls_for(t->samples[kind][0]);
+    spent = 0;
+    while (!status && (rounds < MIN_ROUNDS ||
+                       (rounds < MAX_ROUNDS && spent > 0 && spent < enough_seconds)))
+        status = time_round(t, rounds++, &spent);
+    for (int kind = 0; !status && kind < MSW__GEMM_KINDS; kind++)
+        if (msw__gemm_has(t->g, (msw__gemm_kind)kind))
+            seconds[kind] = median(t->samples[kind], rounds);
+    return status;
 }
 
 /* Not zeros as they were allocated: those pages may all be the same one. */
@@ -69,7 +112,7 @@ static void fill(float *x, size_t count)
 msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n)
 {
     const size_t workspace = msw_gemm_workspace(g, n);
-    msw_gemm_call call;
+    trial r = {.g = g, .calls = {1, 1, 1}};
     void *x = NULL, *y = NULL, *w = NULL;
     size_t x_count, y_count;
     msw_status status;
@@ -84,14 +127,14 @@ msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n)
         status = msw__alloc(&w, g->ctx, workspace, 1);
     if (!status) {
         fill(x, x_count);
-        msw_gemm_call_init(&call);
-        call.x = x;
-        call.y = y;
-        call.n = call.ldx = call.ldy = n;
-        call.workspace = w;
-        call.workspace_bytes = workspace;
+        msw_gemm_call_init(&r.call);
+        r.call.x = x;
+        r.call.y = y;
+        r.call.n = r.call.ldx = r.call.ldy = n;
+        r.call.workspace = w;
+        r.call.workspace_bytes = workspace;
         t->n = n;
-        status = time_candidates(g, t, &call);
+        status = time_candidates(&r, t->seconds);
     }
     msw__free(g->ctx, x, x_count, sizeof(float));
     msw__free(g->ctx, y, y_count, sizeof(float));

@@ -19,7 +19,8 @@ msw_status msw__take_options(void *dst, size_t ours, size_t oldest, const void *
     for (size_t i = ours; i < theirs; i++)
         if (p[i])
             return MSW_E_VERSION;
-    memset(dst, 0, ours);
+    if (theirs < ours)
+        memset(dst, 0, ours);
     memcpy(dst, src, theirs < ours ? theirs : ours);
     memcpy(dst, &ours, sizeof ours);
     return MSW_OK;

@@ -95,7 +95,7 @@ int run_grid(const settings *s, const rival *blas, const char *file)
     uint32_t seed = 2026;
     totals t = {0};
 
-    here.tune = here.fallback = true;
+    here.tune = here.fallback = here.warm = true;
     for (size_t i = 0; i < CELLS; i++) {
         const cell c = next_cell(&seed);
 

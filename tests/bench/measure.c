@@ -75,17 +75,25 @@ static void run_msw(bench *b)
 }
 
 /* Contestant 0 is ours. */
-static double sample(bench *b, size_t who, int calls)
+static void repeat(bench *b, size_t who, int calls)
 {
-    const bool wall = b->s->threads > 1;
-    const double begin = now(wall);
-
     for (int i = 0; i < calls; i++) {
         if (who == 0)
             run_msw(b);
         else
             b->rivals[who - 1].run(b->states[who - 1], &b->p);
     }
+}
+
+static double sample(bench *b, size_t who, int calls)
+{
+    const bool wall = b->s->threads > 1;
+    double begin;
+
+    if (b->s->warm)
+        repeat(b, who, 1);
+    begin = now(wall);
+    repeat(b, who, calls);
     return (now(wall) - begin) / calls;
 }
 

@@ -46,40 +46,6 @@ int compress_all(struct job *j)
     return j->p->code;
 }
 
-struct sink {
-    struct output *output;
-    struct problem *p;
-};
-
-static int64_t write_sink(const void *data, size_t size, void *user)
-{
-    const struct sink *sink = user;
-
-    return output_write(sink->output, data, size, sink->p) ? -1 : (int64_t)size;
-}
-
-static int save(struct job *j)
-{
-    struct output output;
-    struct sink sink = {&output, j->p};
-    msw_status status;
-    msw_io io;
-
-    if (output_open(&output, j->options.output, j->options.force, j->p))
-        return j->p->code;
-    msw_io_init(&io);
-    io.user = &sink;
-    io.write = write_sink;
-    status = msw_writer_write(j->writer, &io);
-    if (status)
-        problem_status(j->p, status, j->options.output, NULL,
-                       msw_writer_error(j->writer));
-    else if (problem_interrupted(j->p) == CODE_OK)
-        output_commit(&output, j->p);
-    output_close(&output);
-    return j->p->code;
-}
-
 static int load(struct job *j)
 {
     const struct compress_options *o = &j->options;
@@ -103,7 +69,7 @@ static int run(struct job *j)
         return j->p->code;
     output_close(&place);
     if (load(j) || (o->bytes || o->ratio > 0 ? compress_to_target(j) : compress_all(j)) ||
-        save(j))
+        save_model(j->writer, o->output, o->force, j->p))
         return j->p->code;
     if (!o->quiet)
         compress_report(&j->model, j->outcomes, msw_writer_bytes(j->writer));

@@ -28,6 +28,10 @@ static int read_unified(struct facts *f, struct model *m, const struct item *ite
 static int read_entry(struct facts *f, struct model *m, const struct item *item,
                              struct problem *p)
 {
+    static const char *const forms[] = {
+        [MSW_ENCODING_PLAIN] = "plain", [MSW_ENCODING_TRANSPORT] = "transport",
+        [MSW_ENCODING_PACKED] = "packed",
+    };
     msw_entry entry;
     size_t index;
     msw_status status = msw_reader_find(&index, m->reader, item->name);
@@ -36,7 +40,9 @@ static int read_entry(struct facts *f, struct model *m, const struct item *item,
     if (!status)
         status = msw_reader_get_entry(&entry, m->reader, index);
     f->bytes = entry.bytes;
-    f->transport = entry.encoding == MSW_ENCODING_TRANSPORT;
+    f->form = forms[entry.encoding <= MSW_ENCODING_PACKED ? entry.encoding : 0];
+    f->wide_layout = entry.wide_layout;
+    f->narrow_layout = entry.narrow_layout;
     return status ? problem_status(p, status, m->path, item->name, NULL) : p->code;
 }
 
@@ -48,6 +54,7 @@ int facts_read(struct facts *f, struct model *m, const struct item *item,
     memset(f, 0, sizeof *f);
     msw_unified_info_init(&f->unified);
     msw_plan_info_init(&f->plan);
+    f->form = "plain";
     f->kind = item->unified ? "unified" : item_is_tensor(item) ? "plain" : "kept";
     f->bytes = item->bytes;
     if (m->format == FORMAT_MSW && !item->kept && read_entry(f, m, item, p))

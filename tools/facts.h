@@ -8,7 +8,8 @@
 
 struct facts {
     const char *kind;  /* "unified", "plain", "kept" */
-    bool transport;    /* entropy-coded */
+    const char *form;  /* in the file: "plain", "transport", "packed" */
+    uint32_t wide_layout, narrow_layout; /* as in msw_entry */
     uint64_t bytes;    /* in the file */
     double bits;       /* per weight, in the file; 0 without weights */
     char values[HASH_TEXT];  /* of the elements, as `msw export` writes them */

@@ -37,6 +37,15 @@ static json_t *json_unified(const struct facts *f)
         "classes_sha256", f->classes);
 }
 
+/* Of the packed form: what kernels it is for. */
+static json_t *json_layout(uint32_t layout)
+{
+    return layout ? json_pack("{s:i, s:i, s:i}", "version", (int)(layout & 0xffff),
+                              "columns", (int)(layout >> 16 & 0xff), "rows",
+                              (int)(layout >> 24))
+                  : json_null();
+}
+
 static json_t *json_item(const struct item *item, const struct facts *f)
 {
     json_t *shape = json_array(), *object;
@@ -45,7 +54,7 @@ static json_t *json_item(const struct item *item, const struct facts *f)
         json_array_append_new(shape, json_integer((json_int_t)item->shape[i]));
     object = json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:f, s:s}", "name", item->name,
         "kind", f->kind, "dtype", element_name(item->type), "form",
-        f->transport ? "transport" : "plain", "shape", shape,
+        f->form, "shape", shape,
         "weights", (json_int_t)item->count, "bytes", (json_int_t)f->bytes,
         "bits_per_weight", f->bits, "sha256", f->values);
     if (item->unified && object) {
@@ -53,6 +62,10 @@ static json_t *json_item(const struct item *item, const struct facts *f)
 
         json_object_update(object, more);
         json_decref(more);
+    }
+    if (object && (f->wide_layout || f->narrow_layout)) {
+        json_object_set_new(object, "wide", json_layout(f->wide_layout));
+        json_object_set_new(object, "narrow", json_layout(f->narrow_layout));
     }
     return object;
 }
@@ -87,7 +100,7 @@ static void print_item(int width, const struct item *item, const struct facts *f
         snprintf(block, sizeof block, " %ux%u", (unsigned)f->plan.block_rows,
                  (unsigned)f->plan.block_columns);
     printf("%-*s %16s %-5s %-9s %-7s%-6s", width, item->name, shape_text(shape, item),
-           element_name(item->type), f->transport ? "transport" : "plain", f->kind, block);
+           element_name(item->type), f->form, f->kind, block);
     if (item->unified)
         printf(" %5.1f %5.1f %5.1f", percent(f->unified.free_blocks, f->unified.blocks),
                percent(f->unified.pruned_blocks, f->unified.blocks),

@@ -13,6 +13,7 @@ static const struct {
     {"explain", "time each layer's kernel against a dense product", command_explain},
     {"export", "write a file's tensors as safetensors, npy or npz", command_export},
     {"info", "list a file's tensors", command_info},
+    {"pack", "lay a .msw file out to run where it lies, without being loaded", command_pack},
     {"show", "make a picture of a tensor's blocks and magnitudes", command_show},
     {"verify", "prove that every block is zero, unified or free", command_verify},
 };

@@ -22,6 +22,8 @@ int output_write(struct output *o, const void *data, size_t size, struct problem
 int output_reopen(struct output *o, struct problem *p);
 /* To the disk, and in place. */
 int output_commit(struct output *o, struct problem *p);
+/* Open, written by the writer, committed, closed. */
+int save_model(msw_writer *writer, const char *path, bool force, struct problem *p);
 /* After a commit, or instead of it: nothing is left behind. */
 void output_close(struct output *o);
 

@@ -47,6 +47,6 @@ char *copy_text(const char *text, size_t length, struct problem *p);
 /* Each subcommand: argv[0] is its name. Returns an exit code. */
 typedef int tool_command(int argc, char **argv, struct problem *p);
 tool_command command_compress, command_diff, command_explain, command_export,
-    command_info, command_show, command_verify;
+    command_info, command_pack, command_show, command_verify;
 
 #endif /* MSW_TOOLS_TOOL_H */

@@ -164,7 +164,7 @@ class ExitCodes(ToolCase):
         self.assert_only('a.npz')
 
     def test_help(self):
-        for command in ('compress', 'diff', 'explain', 'export', 'info', 'show', 'verify'):
+        for command in ('compress', 'diff', 'explain', 'export', 'info', 'pack', 'show', 'verify'):
             self.assertIn('usage: msw ' + command, self.run_msw(command, '--help'))
             self.assertIn(command, self.run_msw('--help'))
         self.assertRegex(self.run_msw('--version'), r'^msw \d+\.\d+\.\d+\n$')

@@ -9,7 +9,9 @@ import itertools
 import struct
 import sys
 
-CRITICAL = 1, 3, 4, 5, 8  # section types of version 1
+from format_packed import View, packed_payload
+
+CRITICAL = 1, 3, 4, 5, 7, 8  # section types of version 1
 
 
 def crc32c(data):
@@ -251,6 +253,10 @@ def unified(index, shape, types, flags, classes, streams):
                 blocks.append([(r, c)
                                for r in range(row, min(row + block_rows, first + group))
                                for c in range(column, min(column + block_columns, columns))])
+    if flags & 8:
+        return packed(index, streams, payload_bytes, classes, blocks,
+                      lambda: View(rows, columns, block_rows, block_columns, column_order),
+                      lambda r, c: place(row_order[r], column_order[c]))
     if flags & 4:
         parameters = index.number(4), index.number(4)
         data = streams[8].take(payload_bytes)
@@ -275,6 +281,20 @@ def unified(index, shape, types, flags, classes, streams):
                 bit += 1
             dense[place(row_order[r], column_order[c])] = value
     assert -(-bit // 8) == len(signs)
+    return dense
+
+
+def packed(index, streams, size, classes, blocks, view_of, place):
+    def labels_and_rest(data):
+        cursor = Cursor(data)
+        labels = class_map(cursor, classes, len(blocks))
+        return labels, data[cursor.at:]
+
+    layouts = index.number(4), index.number(4)
+    weights = packed_payload(streams[7].take(size), layouts, view_of, labels_and_rest, blocks)
+    dense = [0.0] * len(weights)
+    for (r, c), value in weights.items():
+        dense[place(r, c)] = value
     return dense
 
 

@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """msw pack: the same weights, in a form that kernels run where it lies."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 from toolcase import INPUT, IO, USAGE, ToolCase, main
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Pack(ToolCase):
@@ -46,6 +52,26 @@ class Pack(ToolCase):
         self.run_msw('pack', '-f', 'x.msw', '-o', 'y.msw', '--cpu', 'c', '--n', 1000)
         w = self.tensors('y.msw')['w']
         self.assertEqual([w['narrow'], w['wide']].count(None), 1)
+
+    def read_by_format(self, path, dense):
+        """By the reader that was written from doc/format.md alone."""
+        done = subprocess.run([sys.executable, '-B', f'{TESTS}/format_reader.py', path, dense],
+                              capture_output=True, text=True, timeout=100)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_second_reader(self):
+        for arguments in [], ['--n', 1], ['--cpu', 'c'], ['--cpu', 'c', '--n', 600]:
+            for name in 'ok-1', 'ok-1-transport':
+                golden = f'{TESTS}/golden/{name}'
+                self.run_msw('pack', '-fq', golden + '.msw', '-o', 'y.msw', *arguments)
+                self.read_by_format('y.msw', golden + '.dense')
+        for block in '8x8', '4x4', '3x2', '1x8', '20x20', '64x24':
+            np.savez('b.npz', w=self.normal(70, 90))
+            self.run_msw('compress', '-fq', 'b.npz', '-o', 'b.msw', '-b', block, '--prune', 0.3)
+            self.run_msw('pack', '-fq', 'b.msw', '-o', 'y.msw')
+            self.run_msw('export', '-fq', 'b.msw', '-o', 'c.npz')
+            np.load('c.npz')['w'].tofile('w.dense')
+            self.read_by_format('y.msw', 'w.dense')
 
     def test_refused(self):
         self.run_msw('pack', 'x.msw', '-o', 'y.msw', '--cpu', 'z80', code=USAGE, says='z80')

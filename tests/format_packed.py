@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The packed form for format_reader.py, written from section 12 of doc/format.md alone."""
+import struct
+
+NONE = 0xFFFFFFFF
+FIRST, LAST = 1 << 31, 1 << 30
+
+
+def up(a, b):
+    return -(-a // b)
+
+
+class Cursor:
+    """Parts that begin at multiples of 64, zeros between them."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, size):
+        piece = self.data[self.at:self.at + size]
+        assert len(piece) == size
+        end = up(self.at + size, 64) * 64
+        assert not any(self.data[self.at + size:end])
+        self.at = end
+        return piece
+
+    def array(self, form, count):
+        size = struct.calcsize("<" + form)
+        return list(struct.iter_unpack("<" + form, self.take(size * count)))
+
+
+class Packing:
+    def __init__(self, cursor):
+        *counts, flags = struct.unpack("<5QI", cursor.take(64)[:44])
+        chunks, stages, columns, tables, words = counts
+        assert flags <= 1 and chunks and stages
+        self.chunks = cursor.array("4Q2I", chunks)
+        self.stages = cursor.array("3Q4I", stages)
+        self.columns = [c for c, in cursor.array("I", columns)]
+        self.tables = [t for t, in cursor.array("H", tables)]
+        code = cursor.take(4 * (words + 8))
+        assert not any(code[4 * words:])
+        self.code = code[:4 * words]
+
+    def word(self, at):
+        return struct.unpack_from("<I", self.code, 4 * at)[0]
+
+    def number(self, at):
+        return struct.unpack_from("<f", self.code, 4 * at)[0]
+
+
+def negative(value):
+    return struct.pack("<f", value)[3] >> 7 == 1
+
+
+class View:
+    """What both packings cut: rows x columns in blocks of height x width."""
+
+    def __init__(self, rows, columns, height, width, column_order):
+        self.rows, self.columns, self.height, self.width = rows, columns, height, width
+        self.order = column_order
+        self.place = {c: i for i, c in enumerate(column_order)}
+        self.weights = {}
+
+    def put(self, row, column, value):
+        assert (row, column) not in self.weights
+        self.weights[row, column] = value
+
+    def named(self, columns, first, count):
+        """These columns of X are so many of the view, then none."""
+        wanted = [self.order[c] for c in range(first, first + count)]
+        assert columns == wanted + [NONE] * (len(columns) - count)
+
+
+def strips_of_block_rows(view, height):
+    """First row and rows of each strip."""
+    return [(row + at, min(height, view.height - at, view.rows - row - at))
+            for row in range(0, view.rows, view.height)
+            for at in range(0, min(view.height, view.rows - row), height)]
+
+
+class Wide:
+    header = 3
+
+    def __init__(self, view, layout):
+        self.view, self.panel, self.rows = view, layout >> 16 & 255, layout >> 24
+        parts = up(view.width, 16)
+        self.unit = up(view.width, parts)
+        self.unit = up(self.unit, 4) * 4 if parts > 1 else self.unit
+        self.strips = strips_of_block_rows(view, self.rows)
+
+    def unit_of(self, columns):
+        view, first = self.view, self.view.place[columns[0]]
+        block_end = min((first // view.width + 1) * view.width, view.columns)
+        assert first % view.width % self.unit == 0
+        count = min(self.unit, block_end - first)
+        view.named(columns, first, count)
+        return first, count
+
+    def strip(self, p, at, first, rows, units, tables):
+        head = p.word(at + 2)
+        assert head >> 24 == rows and p.word(at + 1) == first
+        at += 3
+        for _ in range(head & 0xFFF):
+            magnitude, place = p.number(at), p.word(at + 1)
+            size = 64 * up(self.unit, 4) * self.panel
+            column, count = units[tables[place // size]]
+            assert place % size == 0
+            for r in range(rows):
+                for c in range(count):
+                    sign = p.word(at + 2 + c // 4) >> 4 * r + c % 4 & 1
+                    self.view.put(first + r, column + c, -magnitude if sign else magnitude)
+            at += 2 + up(self.unit, 4)
+        for _ in range(head >> 12 & 0xFFF):
+            size = 4 * self.unit * self.panel
+            column, count = units[p.word(at) // size]
+            for c in range(count):
+                for r in range(rows):
+                    self.view.put(first + r, column + c, p.number(at + 1 + c * self.rows + r))
+            at += 1 + self.unit * self.rows
+        return at
+
+
+class Narrow:
+    unit, header = 8, 9
+
+    def __init__(self, view, layout):
+        assert layout >> 16 == 16 << 8 | 4
+        self.view = view
+        self.bands = next((b for b in (16, 8, 4, 2, 1) if b * view.height <= 16), 1)
+        if self.bands == 1:
+            self.strips = strips_of_block_rows(view, up(view.height, up(view.height, 16)))
+        else:
+            height = self.bands * view.height
+            self.strips = [(row, min(height, view.rows - row))
+                           for row in range(0, view.rows, height)]
+        blocks = [(c, min(view.width, view.columns - c))
+                  for c in range(0, view.columns, view.width)]
+        if view.width < 3:
+            blocks = [(0, view.columns)]
+        groups = [(c + at, min(4, count - at)) for c, count in blocks
+                  for at in range(0, up(view.width, 4) * 4 if view.width > 2 else count, 4)]
+        groups = [(c, max(count, 0)) for c, count in groups]
+        groups += [(0, 0)] * (len(groups) % 2)
+        self.units = {groups[i][0]: groups[i:i + 2] for i in range(0, len(groups), 2)}
+        self.even = view.width > 2 and up(view.width, 4) % 2 == 0
+
+    def unit_of(self, columns):
+        groups = self.units[self.view.place[columns[0]]]
+        for g, (first, count) in enumerate(groups):
+            self.view.named(columns[4 * g:4 * g + 4], first, count)
+        return groups
+
+    def row(self, lane, first, rows):
+        if self.bands > 1:
+            within = lane // self.bands
+            lane = lane % self.bands * self.view.height + within
+            if within >= self.view.height:
+                return None
+        return first + lane if lane < rows else None
+
+    def look_up(self, row, group, magnitude, signs):
+        if row is None or magnitude == 0:
+            assert signs == 0
+            return
+        for c in range(group[1]):
+            self.view.put(row, group[0] + c, -magnitude if signs >> c & 1 else magnitude)
+        assert signs >> group[1] == 0
+
+    def free(self, row, group, c, value):
+        if row is None or c >= group[1]:
+            assert value == 0
+        else:
+            self.view.weights.setdefault((row, group[0] + c), value)
+            assert self.view.weights[row, group[0] + c] == value
+
+    def strip(self, p, at, first, rows, units, tables):
+        assert (p.word(at + 1), p.word(at + 2)) == (first, rows)
+        counts = [p.word(at + 3 + i) for i in range(6)]
+        assert self.bands == 2 and self.even or not any(counts[2:])
+        at += 9
+        sets = 1 if self.even else 2
+        for _ in range(counts[0]):
+            groups = units[tables[p.word(at) // 128]]
+            signs = p.code[4 * (at + 1 + sets * self.bands):]
+            for lane in range(16):
+                for g in range(2):
+                    magnitude = p.number(at + 1 + (sets - 1) * g * self.bands +
+                                         lane % self.bands)
+                    self.look_up(self.row(lane, first, rows), groups[g], magnitude,
+                                 signs[lane] >> 4 * g & 15)
+            at += 5 + sets * self.bands
+        for _ in range(counts[1]):
+            groups = units[p.word(at) // 32]
+            for c in range(8):
+                for lane in range(16):
+                    self.free(self.row(lane, first, rows), groups[c // 4], c % 4,
+                              p.number(at + 1 + 16 * c + lane))
+            at += 1 + 128
+        for band in range(2):
+            for _ in range(counts[2 + 2 * band]):
+                groups = units[tables[p.word(at) // 128]]
+                for i, byte in enumerate(p.code[4 * (at + 2):4 * (at + 6)]):
+                    assert byte >> 4 == i // 8
+                    self.look_up(self.row(band + 2 * (i % 8), first, rows), groups[i // 8],
+                                 p.number(at + 1), byte & 15)
+                at += 6
+            for _ in range(counts[3 + 2 * band]):
+                groups = units[p.word(at) // 32]
+                for i in range(64):
+                    self.free(self.row(band + 2 * (i % 8), first, rows), groups[i // 8 % 2],
+                              i // 16, p.number(at + 1 + i))
+                at += 1 + 64
+        return at
+
+
+def read_packing(p, cut):
+    strips, column, table, word, stage = iter(cut.strips), 0, 0, 0, 0
+    for first_stage, stages, first_row, rows, _, strip_count in p.chunks:
+        chunk = [next(strips) for _ in range(strip_count)]
+        assert (first_row, rows) == (chunk[0][0], sum(r for _, r in chunk))
+        assert first_stage == stage and stages
+        states = ["new"] * strip_count
+        for s in p.stages[stage:stage + stages]:
+            assert s[:3] == (column, table, word) and s[6] == 0
+            count, tables, coded = s[3:6]
+            units = [cut.unit_of(p.columns[column + cut.unit * i:column + cut.unit * (i + 1)])
+                     for i in range(count)]
+            with_tables = p.tables[table:table + tables]
+            column, table = column + cut.unit * count, table + tables
+            for _ in range(coded):
+                head = p.word(word)
+                number = head & (LAST - 1)
+                assert states[number] == ("new" if head & FIRST else "begun")
+                states[number] = "done" if head & LAST else "begun"
+                word = cut.strip(p, word, *chunk[number], units, with_tables)
+        assert states == ["done"] * strip_count
+        stage += stages
+    assert (stage, column, table, 4 * word) == (len(p.stages), len(p.columns), len(p.tables),
+                                                len(p.code))
+    assert next(strips, None) is None
+
+
+def packed_payload(data, layouts, view_of, class_map, blocks):
+    """Labels of the blocks, and a dictionary of the weights; both packings agree.
+
+    view_of(): a new View. class_map(bytes): labels, and where the bits behind them begin.
+    """
+    cursor, found = Cursor(data), []
+    for layout, kind in zip(layouts, (Wide, Narrow)):
+        if layout:
+            assert layout & 0xFFFF == 1
+            packing, view = Packing(cursor), view_of()
+            read_packing(packing, kind(view, layout))
+            found.append(view.weights)
+    labels, bits = class_map(data[cursor.at:])
+    bits = [byte >> i & 1 for byte in bits for i in range(8)]
+    weights = {}
+    for block, label in zip(blocks, labels):
+        for packed in found:
+            values = [packed.get(at) for at in block]
+            there = [v for v in values if v is not None]
+            assert label or len(there) == len(block)
+            if label == 1 or (label == 2 and not any(there)):
+                assert not any(there)
+            elif label == 2:
+                assert len({abs(v) for v in values}) == 1
+        weights.update({at: found[0].get(at) or 0.0 for at in block})
+        if label == 2 and not any(weights[at] for at in block):
+            minus, *signs = bits[:1 + len(block)]
+            bits = bits[1 + len(block):]
+            for at, sign in zip(block, signs):
+                weights[at] = -0.0 if sign != minus else 0.0
+        elif label == 0:
+            weights.update({at: found[0][at] for at in block})
+    assert not any(bits)
+    return weights

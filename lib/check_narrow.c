@@ -4,10 +4,8 @@
 #include "packed.h"
 #include "packing.h"
 
-enum { HALF_ROWS = 8, UNIT_GROUPS = 2, INDEX_WORDS = MSW__LANES / 4 };
+enum { UNIT_GROUPS = MSW__UNIT_GROUPS, LANES = MSW__NARROW_LANES };
 enum { LEAST_TABLE_COLUMNS = 3 }; /* as in pack_narrow.c */
-enum { TABLE_BYTES = UNIT_GROUPS * MSW__ENTRIES * sizeof(float) };
-enum { PANEL_BYTES = MSW__UNIT * sizeof(float) };
 
 /* Columns of the view for which one index stands. */
 typedef struct group {
@@ -31,7 +29,7 @@ typedef struct walk {
 
 static size_t parts_of(const msw_plan *p)
 {
-    return msw__ceil_div(p->block_rows, MSW__LANES);
+    return msw__ceil_div(p->block_rows, LANES);
 }
 
 void msw__narrow_geometry(msw__packing *w, const msw_plan *p)
@@ -39,18 +37,20 @@ void msw__narrow_geometry(msw__packing *w, const msw_plan *p)
     const size_t groups = p->block_columns < LEAST_TABLE_COLUMNS
                               ? 0 : msw__ceil_div(p->block_columns, MSW__GROUP);
 
-    w->bands = MSW__LANES;
-    while (w->bands * p->block_rows > MSW__LANES && w->bands > 1)
+    w->bands = LANES;
+    while (w->bands * p->block_rows > LANES && w->bands > 1)
         w->bands /= 2;
     w->strip_rows = w->bands == 1 ? msw__ceil_div(p->block_rows, parts_of(p))
                                   : w->bands * p->block_rows;
     for (uint32_t i = 0; i < w->strip_rows; i++)
         w->lane[i] = w->bands == 1 ? i
                                    : i / p->block_rows + w->bands * (i % p->block_rows);
+    w->span = w->bands > 1 ? w->strip_rows : p->block_rows;
     w->paired = groups && groups % UNIT_GROUPS == 0;
     w->in_order = !p->column_permutation;
     w->columns = MSW__UNIT;
     w->groups = UNIT_GROUPS;
+    w->panel_bytes = msw__narrow_panel_bytes(w->width);
 }
 
 static size_t strips_of(const msw_plan *p, const msw__packing *w)
@@ -59,14 +59,6 @@ static size_t strips_of(const msw_plan *p, const msw__packing *w)
         return msw__ceil_div(p->block_row_count, w->bands);
     return (p->block_row_count - 1) * parts_of(p) +
            msw__ceil_div(msw__plan_rows(p, p->block_row_count - 1), w->strip_rows);
-}
-
-size_t msw__narrow_strips(const msw_plan *p)
-{
-    msw__packing w = {0};
-
-    msw__narrow_geometry(&w, p);
-    return strips_of(p, &w);
 }
 
 static size_t first_row(const walk *k, size_t strip)
@@ -172,171 +164,180 @@ static bool unpack_product(const walk *k, size_t strip, uint32_t lane, size_t nu
     return msw__unpack_weight(k->k->unpacker, row, g.column + i, bits, false);
 }
 
-static bool unpack_lookups(const walk *k, size_t strip, const uint32_t *code, size_t number)
+static size_t magnitude_words(const msw__packing *w)
 {
-    const msw__packing *w = k->w;
-    const uint32_t *magnitudes = code + 1;
-    const uint32_t sets = w->paired ? 1 : UNIT_GROUPS;
-    const uint8_t *index = (const uint8_t *)(magnitudes + sets * w->bands);
+    return (size_t)w->bands * (w->paired ? 1 : UNIT_GROUPS);
+}
 
-    for (uint32_t l = 0; l < MSW__LANES; l++)
+static uint32_t magnitude_of(const msw__packing *w, const uint32_t *magnitudes, uint32_t g,
+                             uint32_t lane)
+{
+    return magnitudes[(w->paired ? 0 : g * w->bands) + lane % w->bands];
+}
+
+static size_t number_of(const walk *k, uint32_t u)
+{
+    return unit_number(k, unit(k, u));
+}
+
+/* A unit that there is not has no magnitudes. */
+static bool unpack_quad(const walk *k, size_t strip, const uint32_t *code,
+                        const uint32_t *magnitudes)
+{
+    const uint8_t *index = (const uint8_t *)code;
+
+    for (uint32_t i = 0; i < MSW__QUAD_INDEX * MSW__UNITS; i++) {
+        const uint32_t u = i % MSW__UNITS, lane = i / MSW__UNITS % LANES;
+        const uint32_t g = i / MSW__UNITS / LANES;
+        const uint32_t magnitude = magnitude_of(k->w, magnitudes + u * magnitude_words(k->w),
+                                                g, lane);
+        const bool there = u < k->stage->slices;
+
+        if (index[i] >> 4 != g || (!there && (magnitude || index[i] & 15)))
+            return false;
+        if (there && !unpack_lookup(k, strip, lane, number_of(k, u) * UNIT_GROUPS + g,
+                                    magnitude, index[i] & 15))
+            return false;
+    }
+    return true;
+}
+
+static bool unpack_lookups(const walk *k, size_t strip, const uint32_t *code,
+                           const uint32_t *magnitudes, uint32_t u)
+{
+    const uint8_t *index = (const uint8_t *)code;
+
+    for (uint32_t l = 0; l < LANES; l++)
         for (uint32_t g = 0; g < UNIT_GROUPS; g++)
-            if (!unpack_lookup(k, strip, l, number * UNIT_GROUPS + g,
-                               magnitudes[(sets - 1) * g * w->bands + l % w->bands],
-                               index[l] >> 4 * g & 15))
+            if (!unpack_lookup(k, strip, l, number_of(k, u) * UNIT_GROUPS + g,
+                               magnitude_of(k->w, magnitudes, g, l), index[l] >> 4 * g & 15))
                 return false;
     return true;
 }
 
-static bool unpack_half_lookups(const walk *k, size_t strip, const uint32_t *code,
-                                size_t number, uint32_t band)
+static bool unpack_products(const walk *k, size_t strip, const uint32_t *code, uint32_t u)
 {
-    const uint8_t *index = (const uint8_t *)(code + 2);
-
-    for (uint32_t g = 0; g < UNIT_GROUPS; g++)
-        for (uint32_t r = 0; r < HALF_ROWS; r++, index++)
-            if (*index >> 4 != g || !unpack_lookup(k, strip, band + 2 * r,
-                                                   number * UNIT_GROUPS + g, code[1],
-                                                   *index & 15))
-                return false;
-    return true;
-}
-
-static bool unpack_products(const walk *k, size_t strip, const uint32_t *code, size_t number)
-{
-    code++;
     for (uint32_t c = 0; c < MSW__UNIT; c++)
-        for (uint32_t l = 0; l < MSW__LANES; l++)
-            if (!unpack_product(k, strip, l, number * UNIT_GROUPS + c / MSW__GROUP,
+        for (uint32_t l = 0; l < LANES; l++)
+            if (!unpack_product(k, strip, l, number_of(k, u) * UNIT_GROUPS + c / MSW__GROUP,
                                 c % MSW__GROUP, *code++))
                 return false;
     return true;
 }
 
-static bool unpack_half_products(const walk *k, size_t strip, const uint32_t *code,
-                                 size_t number, uint32_t band)
+/* The next words of the code; NULL: there are not so many. */
+static const uint32_t *take(walk *k, size_t count, size_t words)
 {
-    code++;
-    for (uint32_t i = 0; i < MSW__GROUP; i++)
-        for (uint32_t g = 0; g < UNIT_GROUPS; g++)
-            for (uint32_t r = 0; r < HALF_ROWS; r++)
-                if (!unpack_product(k, strip, band + 2 * r, number * UNIT_GROUPS + g, i,
-                                    *code++))
-                    return false;
+    const uint32_t *code = k->w->code + k->code;
+
+    if (count > (k->w->code_count - k->code) / words)
+        return NULL;
+    k->code += count * words;
+    return code;
+}
+
+static const uint32_t *take_strips(walk *k, uint32_t count)
+{
+    const uint32_t *strips = take(k, count, 1);
+
+    for (uint32_t i = 0; strips && i < count; i++)
+        if (strips[i] >= k->chunk->strip_count || (i && strips[i] <= strips[i - 1]))
+            return NULL;
+    k->w->records += count;
+    return strips;
+}
+
+static bool skip_to_line(walk *k)
+{
+    const size_t words = msw__narrow_align(k->code) - k->code;
+    const uint32_t *zeros = take(k, words, 1);
+
+    for (size_t i = 0; zeros && i < words; i++)
+        if (zeros[i])
+            return false;
+    return zeros;
+}
+
+static bool finite(const walk *k, const uint32_t *bits, size_t count)
+{
+    for (size_t i = 0; k->k->values && i < count; i++)
+        if (!msw__finite_bits(bits[i]))
+            return false;
     return true;
 }
 
-static bool is_lookup(msw__narrow_record record)
+static bool check_quads(walk *k, uint32_t count)
 {
-    return record == MSW__LOOKUP || record == MSW__LOOKUP_UPPER ||
-           record == MSW__LOOKUP_LOWER;
-}
+    const size_t words = MSW__UNITS * magnitude_words(k->w);
+    const uint32_t *strips = take_strips(k, count), *code, *magnitudes;
 
-/* Words that are floats, from the second on. */
-static size_t floats_of(const msw__packing *w, msw__narrow_record record)
-{
-    switch (record) {
-    case MSW__LOOKUP:
-        return (size_t)w->bands * (w->paired ? 1 : UNIT_GROUPS);
-    case MSW__LOOKUP_UPPER:
-    case MSW__LOOKUP_LOWER:
-        return 1;
-    case MSW__FREE:
-        return (size_t)MSW__UNIT * MSW__LANES;
-    default:
-        return (size_t)MSW__UNIT * HALF_ROWS;
-    }
-}
-
-static bool unpack_record(const walk *k, size_t strip, msw__narrow_record record,
-                          const uint32_t *code)
-{
-    const size_t index = is_lookup(record)
-                             ? k->w->table[k->stage->table + *code / TABLE_BYTES]
-                             : *code / PANEL_BYTES;
-    const size_t number = unit_number(k, unit(k, index));
-
-    switch (record) {
-    case MSW__LOOKUP:
-        return unpack_lookups(k, strip, code, number);
-    case MSW__LOOKUP_UPPER:
-    case MSW__LOOKUP_LOWER:
-        return unpack_half_lookups(k, strip, code, number, record == MSW__LOOKUP_LOWER);
-    case MSW__FREE:
-        return unpack_products(k, strip, code, number);
-    default:
-        return unpack_half_products(k, strip, code, number, record == MSW__FREE_LOWER);
-    }
-}
-
-static bool check_record(const walk *k, size_t strip, msw__narrow_record record,
-                         const uint32_t *code)
-{
-    const bool placed = is_lookup(record)
-                            ? *code % TABLE_BYTES == 0 &&
-                                  *code / TABLE_BYTES < k->stage->tables
-                            : *code % PANEL_BYTES == 0 &&
-                                  *code / PANEL_BYTES < k->stage->slices;
-
-    if (!placed)
+    if (!strips || (count && !skip_to_line(k)))
         return false;
-    for (size_t i = 0; k->k->values && i < floats_of(k->w, record); i++)
-        if (!msw__finite_bits(code[1 + i]))
+    code = take(k, count, MSW__QUAD_INDEX);
+    magnitudes = code ? take(k, count, words) : NULL;
+    if (!magnitudes || !finite(k, magnitudes, count * words))
+        return false;
+    k->w->lookups += (uint64_t)count * MSW__UNITS;
+    for (uint32_t i = 0; k->k->unpacker && i < count; i++)
+        if (!unpack_quad(k, (size_t)k->chunk->first_strip + strips[i],
+                         code + (size_t)i * MSW__QUAD_INDEX, magnitudes + i * words))
             return false;
-    return !k->k->unpacker || unpack_record(k, strip, record, code);
+    return true;
 }
 
-/* What the cost model counts. */
-static void count_records(msw__packing *w, const uint32_t *counts)
+static bool check_lookups(walk *k, uint32_t u, uint32_t count)
 {
-    for (int r = 0; r < MSW__NARROW_RECORDS; r++) {
-        const uint64_t blocks = (r == MSW__LOOKUP || r == MSW__FREE ? 2u : 1u) *
-                                (uint64_t)counts[r];
+    const size_t words = magnitude_words(k->w);
+    const uint32_t *strips = take_strips(k, count), *code, *magnitudes;
 
-        w->records += counts[r];
-        if (is_lookup((msw__narrow_record)r))
-            w->lookups += blocks;
-        else
-            w->products += blocks;
-    }
-    w->visits++;
+    magnitudes = strips ? take(k, count, words) : NULL;
+    code = magnitudes ? take(k, count, MSW__LOOKUP_INDEX) : NULL;
+    if (!code || !finite(k, magnitudes, count * words))
+        return false;
+    k->w->lookups += count;
+    for (uint32_t i = 0; k->k->unpacker && i < count; i++)
+        if (!unpack_lookups(k, (size_t)k->chunk->first_strip + strips[i],
+                            code + (size_t)i * MSW__LOOKUP_INDEX, magnitudes + i * words, u))
+            return false;
+    return true;
 }
 
-static const char *check_records(walk *k, size_t strip, const uint32_t *counts)
+static bool check_products(walk *k, uint32_t u, uint32_t count)
 {
-    const msw__packing *w = k->w;
-    const bool halves = w->bands == 2 && w->paired;
+    const uint32_t *strips = take_strips(k, count), *code;
 
-    for (int r = 0; r < MSW__NARROW_RECORDS; r++) {
-        const msw__narrow_record record = (msw__narrow_record)r;
-        const size_t words = 1 + floats_of(w, record) + (is_lookup(record) ? INDEX_WORDS : 0);
+    if (!strips || (count && !skip_to_line(k)))
+        return false;
+    code = take(k, count, MSW__FREE_WEIGHTS);
+    if (!code || !finite(k, code, (size_t)count * MSW__FREE_WEIGHTS))
+        return false;
+    k->w->products += count;
+    for (uint32_t i = 0; k->k->unpacker && i < count; i++)
+        if (!unpack_products(k, (size_t)k->chunk->first_strip + strips[i],
+                             code + (size_t)i * MSW__FREE_WEIGHTS, u))
+            return false;
+    return true;
+}
 
-        if (counts[r] > (w->code_count - k->code) / words ||
-            (counts[r] && record >= MSW__LOOKUP_UPPER && !halves))
-            return "records beyond its code";
-        for (uint32_t i = 0; i < counts[r]; i++, k->code += words)
-            if (!check_record(k, strip, record, w->code + k->code))
-                return is_lookup(record) ? "a look-up" : "free weights";
-    }
+static const char *check_code(walk *k)
+{
+    const uint32_t *header = take(k, 1, MSW__NARROW_HEADER);
+
+    if (!header)
+        return "a stage beyond its code";
+    for (uint32_t u = k->stage->slices; u < MSW__UNITS; u++)
+        if (header[MSW__LOOKUPS_OF + u] || header[MSW__FREE_OF + u])
+            return "records of no unit";
+    if (!check_quads(k, header[MSW__QUADS]))
+        return "look-ups of several units";
+    for (uint32_t u = 0; u < k->stage->slices; u++)
+        if (!check_lookups(k, u, header[MSW__LOOKUPS_OF + u]))
+            return "look-ups";
+    for (uint32_t u = 0; u < k->stage->slices; u++)
+        if (!check_products(k, u, header[MSW__FREE_OF + u]))
+            return "free weights";
+    k->w->visits++;
     return NULL;
-}
-
-static const char *check_strip(walk *k)
-{
-    const uint32_t *code = k->w->code + k->code;
-    size_t number, strip;
-
-    if (k->w->code_count - k->code < MSW__NARROW_HEADER)
-        return "a strip beyond its code";
-    number = code[0] & MSW__STRIP_MASK;
-    if (number >= k->chunk->strip_count || !msw__strip_step(&k->k->strips[number], code[0]))
-        return "the order of its strips";
-    strip = k->chunk->first_strip + number;
-    if (code[1] != first_row(k, strip) || code[2] != strip_rows(k, strip))
-        return "the rows of a strip";
-    k->code += MSW__NARROW_HEADER;
-    count_records(k->w, code + MSW__NARROW_COUNTS);
-    return check_records(k, strip, code + MSW__NARROW_COUNTS);
 }
 
 /* Stages */
@@ -374,26 +375,19 @@ static bool check_tables(const walk *k)
 
 static const char *check_stage(walk *k, const msw__stage *s)
 {
-    msw__packing *w = k->w;
-    const size_t panel = (size_t)PANEL_BYTES * w->width, table = (size_t)TABLE_BYTES * w->width;
-    const char *reason = NULL;
+    const msw__packing *w = k->w;
 
     k->stage = s;
     if (s->column != k->column || s->table != k->tables || s->code != k->code ||
-        s->reserved || s->slices > (w->column_count - k->column) / MSW__UNIT ||
+        s->strips || s->reserved || s->slices > MSW__UNITS ||
+        s->slices > (w->column_count - k->column) / MSW__UNIT ||
         s->tables > s->slices || s->tables > w->table_count - k->tables)
         return "a stage";
     if (!check_units(k) || !check_tables(k))
         return "the columns of a stage";
     k->column += (size_t)s->slices * MSW__UNIT;
     k->tables += s->tables;
-    if (w->table_bytes < s->tables * table)
-        w->table_bytes = s->tables * table;
-    if (w->panel_bytes < s->slices * panel)
-        w->panel_bytes = s->slices * panel;
-    for (uint32_t i = 0; i < s->strips && !reason; i++)
-        reason = check_strip(k);
-    return reason;
+    return check_code(k);
 }
 
 static const char *check_chunk(walk *k, const msw__chunk *c, size_t first_strip,
@@ -411,14 +405,11 @@ static const char *check_chunk(walk *k, const msw__chunk *c, size_t first_strip,
         c->row_count != first_row(k, first_strip + c->strip_count) - c->first_row ||
         c->stage != stage || c->stage_count == 0 ||
         c->stage_count > w->stage_count - stage ||
-        !msw__size_mul(&sums, c->strip_count, MSW__LANES * w->width * sizeof(float)))
+        !msw__size_mul(&sums, msw__narrow_sum_lanes(c->strip_count, LANES),
+                       w->width * sizeof(float)))
         return "a chunk";
-    memset(k->k->strips, 0, c->strip_count);
     for (size_t i = 0; i < c->stage_count && !reason; i++)
         reason = check_stage(k, &w->stages[stage + i]);
-    for (size_t i = 0; i < c->strip_count && !reason; i++)
-        if (k->k->strips[i] != MSW__STRIP_DONE)
-            reason = "a strip without an end";
     w->sum_bytes = w->sum_bytes < sums ? sums : w->sum_bytes;
     return reason;
 }
@@ -441,7 +432,6 @@ const char *msw__narrow_check(msw__packing *w, const msw__packed_walk *walk_of)
         strip += w->chunks[c].strip_count;
         stage += (size_t)w->chunks[c].stage_count;
     }
-    w->panel_bytes = (w->panel_bytes + MSW__ALIGN - 1) / MSW__ALIGN * MSW__ALIGN;
     if (reason)
         return reason;
     return strip != k.strip_count || stage != w->stage_count ||

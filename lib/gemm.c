@@ -77,14 +77,14 @@ msw__weights msw__weights_of(const msw_unified *u)
                           .placement_reason = "packed from weights"};
 }
 
-static msw_status pack(msw_gemm *g, const msw_unified *u, size_t n)
+static msw_status pack(msw_gemm *g, const msw_unified *u)
 {
     const msw__gemm_traits *const *traits = g->table.traits;
     const msw_status status = msw__wide_pack(&g->packs[MSW__GEMM_WIDE], g->ctx, u,
                                              traits[MSW__GEMM_WIDE]);
 
     return status ? status : msw__narrow_pack(&g->packs[MSW__GEMM_NARROW], g->ctx, u,
-                                              traits[MSW__GEMM_NARROW], n);
+                                              traits[MSW__GEMM_NARROW]);
 }
 
 static void borrow(msw_gemm *g, const msw__weights *w)
@@ -107,7 +107,7 @@ static msw_status make(msw_gemm *g, const msw__weights *w, const msw_gemm_option
     if (w->packs)
         borrow(g, w);
     else
-        status = pack(g, w->u, o->expected_n);
+        status = pack(g, w->u);
     return status ? status : msw__gemm_choose(g, w, o);
 }
 

@@ -72,40 +72,64 @@ typedef struct msw__product {
  *
  * The narrow packing (pack_narrow.c) is for few columns: vectors run along the rows of W
  *
- * A strip is 16 lanes: `bands` block rows, row r of block row b in lane b + bands r. A unit
- * is 8 columns, two groups; where `paired`, both lie in one block column.
+ * A strip is up to 8 rows, one in each lane: `bands` block rows, row r of block row b in
+ * lane b + bands r. A unit is 8 columns, two groups; where `paired`, both lie in one block
+ * column. A stage is up to 4 units, and its tables live in registers; the sums of all
+ * strips of a chunk stay in the buffer until the last stage. The code of a
+ * stage, of which a chunk has at least one:
  *
- *   strip number | MSW__STRIP_FIRST | MSW__STRIP_LAST
- *   first row of the view
- *   rows in use
- *   counts of records, one word for each msw__narrow_record
- *   look-ups        place of the tables, magnitudes (one per band; unless paired, first
- *                   all for the first group), 16 bytes: the indices of a lane's row in the
- *                   first (low bits) and second group
- *   ... of a half   place, magnitude of one block of 8 rows, 16 bytes: the index of row r
- *                   in group g, and g in bit 4, in byte 8g + r
- *   free            place in the panel buffer, 16 weights for each column
- *   ... of a half   place, for j = 0 ... 3 the weights of columns j and 4 + j of 8 rows
+ *   number of quads; of look-ups for each unit; of free records for each unit
+ *   quads           strips; for each 64 bytes; for each the magnitudes of all units. Byte j
+ *                   of a row's 4 bytes is its index for unit j; the 8 rows for the first
+ *                   groups, then for the second ones, with bit 4 set
+ *   look-ups        strips; for each magnitudes; for each a byte for each row: the index in
+ *                   the first group (low bits) and in the second. Those of the first unit,
+ *                   then those of the next
+ *   free records    strips; for each 8 weights for each column of the unit
  *
- * The half records, of one band, occur where there are two bands and units are paired.
- * Places are byte offsets for panels of one column; a panel buffer has, unit by unit, 8
- * rows of X for each column, and tables unit by unit, column by column. */
+ * Strips are numbers in the chunk, and ascend. Before the 64 bytes of quads, and before free
+ * weights, there are zeros up to a multiple of 64 bytes from the first word of all code.
+ * Magnitudes are one per band and, unless paired, all for the first group come first. A
+ * panel buffer has, unit by unit, 8 rows of X for each column. */
 enum { MSW__MAX_STRIP = 16, MSW__MAX_SLICE = 16, MSW__GROUP = 4, MSW__ENTRIES = 16 };
 enum { MSW__WIDE_STRIP = 8, MSW__WIDE_HEADER = 3, MSW__MAX_RECORDS = 4095 };
-enum { MSW__LANES = 16, MSW__UNIT = 8 };
+enum { MSW__NARROW_LANES = 8, MSW__UNIT = 8, MSW__UNITS = 4, MSW__UNIT_GROUPS = 2 };
 /* Versions of the two packings as files have them (doc/format.md): a change of what is
  * described above takes a new one, and check_wide.c or check_narrow.c to match. */
-enum { MSW__WIDE_LAYOUT = 1, MSW__NARROW_LAYOUT = 1 };
+enum { MSW__WIDE_LAYOUT = 1, MSW__NARROW_LAYOUT = 2 };
 #define MSW__STRIP_FIRST 0x80000000u
 #define MSW__STRIP_LAST  0x40000000u
 #define MSW__STRIP_MASK  0x3fffffffu
 #define MSW__NO_COLUMN UINT32_MAX
 
-typedef enum msw__narrow_record { /* in the order of the code */
-    MSW__LOOKUP, MSW__FREE, MSW__LOOKUP_UPPER, MSW__FREE_UPPER, MSW__LOOKUP_LOWER,
-    MSW__FREE_LOWER, MSW__NARROW_RECORDS
-} msw__narrow_record;
-enum { MSW__NARROW_COUNTS = 3, MSW__NARROW_HEADER = MSW__NARROW_COUNTS + MSW__NARROW_RECORDS };
+/* Words of the narrow packing. */
+enum {
+    MSW__QUADS, MSW__LOOKUPS_OF, MSW__FREE_OF = MSW__LOOKUPS_OF + MSW__UNITS,
+    MSW__NARROW_HEADER = MSW__FREE_OF + MSW__UNITS
+};
+enum {
+    MSW__QUAD_INDEX = MSW__UNIT_GROUPS * MSW__NARROW_LANES,
+    MSW__LOOKUP_INDEX = MSW__NARROW_LANES / 4,
+    MSW__FREE_WEIGHTS = MSW__UNIT * MSW__NARROW_LANES,
+    MSW__NARROW_LINE = 16
+};
+
+static inline size_t msw__narrow_align(size_t place)
+{
+    return (place + MSW__NARROW_LINE - 1) / MSW__NARROW_LINE * MSW__NARROW_LINE;
+}
+
+static inline size_t msw__narrow_panel_bytes(size_t width)
+{
+    return MSW__UNITS * MSW__UNIT * width * sizeof(float);
+}
+
+/* Floats for the sums of a column: whole vectors of 16, and one more, so that those of all
+ * columns do not compete for the same places of the cache. */
+static inline size_t msw__narrow_sum_lanes(size_t strips, size_t lanes)
+{
+    return msw__narrow_align(strips * lanes) + MSW__NARROW_LINE;
+}
 
 /* The cost model: nanoseconds. */
 typedef struct msw__gemm_cost {
@@ -119,7 +143,7 @@ typedef struct msw__gemm_traits {
     uint32_t width;       /* columns of X in a panel */
     uint32_t strip_rows;  /* at most */
     uint32_t table_rows;  /* unified rows from which on a table of one group pays */
-    size_t stage_bytes;   /* tables and panel buffer of a stage */
+    size_t stage_bytes;   /* wide: tables and panel buffer of a stage */
 
     msw__gemm_cost cost[3]; /* of a full panel, and of one up to a half, a quarter in use */
 } msw__gemm_traits;
@@ -129,8 +153,8 @@ typedef struct msw__stage {
     uint64_t column;                  /* its first entry of msw__packing.column, */
     uint64_t table;                   /* ... of msw__packing.table, */
     uint64_t code;                    /* ... of msw__packing.code */
-    uint32_t slices, tables, strips;  /* slices or units; those that have tables; strips
-                                         with something to do */
+    uint32_t slices, tables, strips;  /* slices or units; those that have tables; wide:
+                                         strips with something to do */
     uint32_t reserved;                /* 0 */
 } msw__stage;
 
@@ -143,11 +167,12 @@ typedef struct msw__chunk { /* rows of W that are computed together */
 typedef struct msw__packing {
     uint32_t width, strip_rows;
     uint32_t columns, groups;  /* of a slice or unit */
-    uint32_t bands;            /* narrow: block rows in a strip, */
+    uint32_t span;             /* narrow: no strip lies across a multiple of so many rows */
+    uint32_t bands;            /* ... block rows in a strip, */
     bool paired;               /* the groups of a unit share a block, */
     bool skips;                /* some record has lanes of pruned blocks, */
     bool in_order;             /* and column[] of a unit ascends by 1, while there are any */
-    uint32_t lane[MSW__LANES]; /* ... lane of each row of a strip */
+    uint32_t lane[MSW__NARROW_LANES]; /* ... lane of each row of a strip */
     bool borrowed;             /* the arrays are somebody else's, and not written */
     msw__chunk *chunks;
     msw__stage *stages;
@@ -157,14 +182,14 @@ typedef struct msw__packing {
     size_t chunk_count, stage_count, column_count, table_count, code_count;
     size_t table_bytes, panel_bytes, sum_bytes; /* of a slab, for full width */
     uint64_t lookups, products; /* for one column of X; narrow: blocks of 8 x 8 */
-    uint64_t records, visits;   /* visits: strips, once for each stage that uses them */
+    uint64_t records, visits;   /* visits: strips, once for each stage that uses them;
+                                   narrow: stages */
 } msw__packing;
 
 msw_status msw__wide_pack(msw__packing *out, msw_context *ctx, const msw_unified *u,
                           const msw__gemm_traits *traits) MSW_NODISCARD;
-/* For calls of about n columns; 0: of any number. */
 msw_status msw__narrow_pack(msw__packing *out, msw_context *ctx, const msw_unified *u,
-                            const msw__gemm_traits *traits, size_t n) MSW_NODISCARD;
+                            const msw__gemm_traits *traits) MSW_NODISCARD;
 void msw__packing_free(msw__packing *w, msw_context *ctx);
 uint64_t msw__packing_bytes(const msw__packing *w);
 
@@ -181,18 +206,32 @@ msw__gemm_kernel msw__wide_c, msw__narrow_c;
 /* gemm_narrow_c.c: one panel of the narrow packing */
 typedef struct msw__narrow_run {
     const msw__packing *w;
+    const msw__chunk *chunk;
     const msw__product *p;
     size_t column, width;   /* of the panel, how many are in use, */
-    size_t columns;         /* and how many there are in its buffer */
-    float *tables, *panel, *sums; /* sums: 16 lanes for each column of each strip */
+    size_t columns;         /* and how many there are in its buffers */
+    size_t lanes;           /* floats for each strip */
+    size_t next;            /* ... and from the sums of one column to those of the next */
+    float *panel, *sums;
 } msw__narrow_run;
 
-msw__narrow_run msw__narrow_begin(const msw__packing *w, const msw__product *p,
-                                  size_t column, size_t columns, char *slab);
-/* The code of a stage without tables, lane by lane: lanes of pruned blocks are left out,
- * not multiplied by zero, so that NaN and infinities go nowhere else. */
+/* How many the strip has that begins at this row of the view. */
+static inline uint32_t msw__narrow_rows(const msw__packing *w, const msw__chunk *c,
+                                        uint32_t row)
+{
+    const uint32_t left = (uint32_t)(c->first_row + c->row_count) - row;
+    const uint32_t span = w->span == w->strip_rows ? w->span : w->span - row % w->span;
+    const uint32_t rows = w->strip_rows < span ? w->strip_rows : span;
+
+    return rows < left ? rows : left;
+}
+
+msw__narrow_run msw__narrow_begin(const msw__packing *w, size_t chunk, const msw__product *p,
+                                  size_t column, size_t columns, size_t lanes, char *slab);
+/* A stage without tables, lane by lane: lanes of pruned blocks are left out, not multiplied
+ * by zero, so that NaN and infinities go nowhere else. Adds to the first lanes of sums. */
 void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s);
-/* A finished strip: 16 sums for each column in use. */
+/* A finished strip: the first lanes of sums, for each column in use. */
 void msw__narrow_store(const msw__narrow_run *r, uint32_t row, uint32_t rows,
                        const float *sums);
 

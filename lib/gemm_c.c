@@ -20,10 +20,10 @@ static const msw__gemm_traits wide_traits = {
              {.lookup = 9.2, .product = 9.1, .record = 1, .visit = 2.4, .build = 790,
               .load = 8, .store = 9}}};
 static const msw__gemm_traits narrow_traits = {
-    .width = 4, .table_rows = UINT32_MAX, .stage_bytes = 32 << 10,
-    .cost = {{.product = 120, .visit = 20, .load = 4, .store = 10},
-             {.product = 75, .visit = 20, .load = 3, .store = 6},
-             {.product = 52, .visit = 20, .load = 2, .store = 4}}};
+    .width = 4, .table_rows = UINT32_MAX,
+    .cost = {{.product = 105, .store = 8},
+             {.product = 80, .store = 6},
+             {.product = 68, .visit = 5, .store = 3}}};
 
 typedef struct run {
     const msw__packing *w;

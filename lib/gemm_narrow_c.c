@@ -5,18 +5,21 @@
 
 #include <string.h>
 
-enum { MAX_COLUMNS = 4, HALF_ROWS = 8, UNIT_GROUPS = 2 };
+enum { MAX_COLUMNS = 4 };
 
-msw__narrow_run msw__narrow_begin(const msw__packing *w, const msw__product *p,
-                                  size_t column, size_t columns, char *slab)
+msw__narrow_run msw__narrow_begin(const msw__packing *w, size_t chunk, const msw__product *p,
+                                  size_t column, size_t columns, size_t lanes, char *slab)
 {
     const size_t left = p->n - column;
+    const msw__narrow_run r = {
+        .w = w, .chunk = &w->chunks[chunk], .p = p, .column = column,
+        .width = left < columns ? left : columns, .columns = columns, .lanes = lanes,
+        .next = msw__narrow_sum_lanes(w->chunks[chunk].strip_count, lanes),
+        .panel = (float *)(void *)slab,
+        .sums = (float *)(void *)(slab + w->panel_bytes)};
 
-    return (msw__narrow_run){
-        .w = w, .p = p, .column = column, .width = left < columns ? left : columns,
-        .columns = columns, .tables = (float *)(void *)slab,
-        .panel = (float *)(void *)(slab + w->table_bytes),
-        .sums = (float *)(void *)(slab + w->table_bytes + w->panel_bytes)};
+    memset(r.sums, 0, columns * r.next * sizeof *r.sums);
+    return r;
 }
 
 /* The rows of X for one unit, into its place in the panel buffer. */
@@ -49,114 +52,120 @@ static float looked_up(const float *x, uint32_t index)
     return sum;
 }
 
-/* Records add to sums, 16 lanes for each column. x is the unit in the panel buffer. */
+/* Records add to the sums of their strip. x is the unit in the panel buffer. */
 
-static void look_up(const msw__narrow_run *r, const uint32_t *code, const float *x,
-                    float *sums)
+static float *sums_of(const msw__narrow_run *r, uint32_t strip)
 {
-    const uint32_t bands = r->w->bands, sets = r->w->paired ? 1 : UNIT_GROUPS;
-    const uint8_t *index = (const uint8_t *)(code + 1 + sets * bands);
-
-    for (uint32_t l = 0; l < MSW__LANES; l++)
-        for (uint32_t g = 0; g < UNIT_GROUPS; g++) {
-            const float m = float_at(code + 1 + (sets - 1) * g * bands + l % bands);
-
-            for (size_t c = 0; m != 0 && c < r->columns; c++)
-                sums[c * MSW__LANES + l] +=
-                    m * looked_up(x + c * MSW__UNIT + g * MSW__GROUP, index[l] >> 4 * g);
-        }
+    return r->sums + strip * r->lanes;
 }
 
-static void look_up_half(const msw__narrow_run *r, const uint32_t *code, const float *x,
-                         uint32_t band, float *sums)
+/* One row and group. */
+static void add_lookup(const msw__narrow_run *r, float magnitude, uint32_t index,
+                       const float *x, float *sums)
 {
-    const uint8_t *index = (const uint8_t *)(code + 2);
-    const float m = float_at(code + 1);
+    for (size_t c = 0; magnitude != 0 && c < r->columns; c++)
+        sums[c * r->next] += magnitude * looked_up(x + c * MSW__UNIT, index);
+}
 
-    for (uint32_t g = 0; g < UNIT_GROUPS; g++)
-        for (uint32_t i = 0; i < HALF_ROWS; i++)
-            for (size_t c = 0; c < r->columns; c++)
-                sums[c * MSW__LANES + band + 2 * i] +=
-                    m * looked_up(x + c * MSW__UNIT + g * MSW__GROUP,
-                                  index[g * HALF_ROWS + i]);
+static size_t magnitude_words(const msw__packing *w)
+{
+    return (size_t)w->bands * (w->paired ? 1 : MSW__UNIT_GROUPS);
+}
+
+static float magnitude_at(const msw__packing *w, const uint32_t *magnitudes, uint32_t group,
+                          uint32_t lane)
+{
+    return float_at(magnitudes + (w->paired ? 0 : group * w->bands) + lane % w->bands);
+}
+
+static void add_quad(const msw__narrow_run *r, const uint32_t *code,
+                     const uint32_t *magnitudes, uint32_t units, float *sums)
+{
+    const uint8_t *index = (const uint8_t *)code;
+
+    for (uint32_t u = 0; u < units; u++, magnitudes += magnitude_words(r->w))
+        for (uint32_t g = 0; g < MSW__UNIT_GROUPS; g++)
+            for (uint32_t l = 0; l < MSW__NARROW_LANES; l++)
+                add_lookup(r, magnitude_at(r->w, magnitudes, g, l),
+                           index[(g * MSW__NARROW_LANES + l) * MSW__UNITS + u],
+                           r->panel + u * MSW__UNIT * r->columns + g * MSW__GROUP, sums + l);
+}
+
+static void look_up(const msw__narrow_run *r, const uint32_t *code,
+                    const uint32_t *magnitudes, const float *x, float *sums)
+{
+    const uint8_t *index = (const uint8_t *)code;
+
+    for (uint32_t g = 0; g < MSW__UNIT_GROUPS; g++)
+        for (uint32_t l = 0; l < MSW__NARROW_LANES; l++)
+            add_lookup(r, magnitude_at(r->w, magnitudes, g, l), index[l] >> 4 * g,
+                       x + g * MSW__GROUP, sums + l);
 }
 
 static void multiply(const msw__narrow_run *r, const uint32_t *code, const float *x,
                      float *sums)
 {
     for (uint32_t i = 0; i < MSW__UNIT; i++)
-        for (uint32_t l = 0; l < MSW__LANES; l++) {
-            const float m = float_at(code + 1 + i * MSW__LANES + l);
+        for (uint32_t l = 0; l < MSW__NARROW_LANES; l++) {
+            const float m = float_at(code++);
 
             for (size_t c = 0; m != 0 && c < r->columns; c++)
-                sums[c * MSW__LANES + l] += m * x[c * MSW__UNIT + i];
+                sums[c * r->next + l] += m * x[c * MSW__UNIT + i];
         }
 }
 
-static void multiply_half(const msw__narrow_run *r, const uint32_t *code, const float *x,
-                          uint32_t band, float *sums)
-{
-    code++;
-    for (uint32_t i = 0; i < MSW__GROUP; i++)
-        for (uint32_t g = 0; g < UNIT_GROUPS; g++)
-            for (uint32_t j = 0; j < HALF_ROWS; j++) {
-                const float m = float_at(code++);
+/* Of all strips; each returns what follows. */
 
-                for (size_t c = 0; c < r->columns; c++)
-                    sums[c * MSW__LANES + band + 2 * j] +=
-                        m * x[c * MSW__UNIT + g * MSW__GROUP + i];
-            }
+static const uint32_t *aligned(const msw__narrow_run *r, const uint32_t *code)
+{
+    return r->w->code + msw__narrow_align((size_t)(code - r->w->code));
 }
 
-static size_t record_words(const msw__packing *w, int record)
+static const uint32_t *add_quads(const msw__narrow_run *r, const uint32_t *strips,
+                                 uint32_t n, uint32_t units)
 {
-    const size_t index = MSW__LANES / sizeof(uint32_t);
+    const size_t words = MSW__UNITS * magnitude_words(r->w);
+    const uint32_t *index = aligned(r, strips + n);
+    const uint32_t *magnitudes = index + (size_t)n * MSW__QUAD_INDEX;
 
-    switch (record) {
-    case MSW__LOOKUP:
-        return 1 + (size_t)w->bands * (w->paired ? 1 : UNIT_GROUPS) + index;
-    case MSW__LOOKUP_UPPER:
-    case MSW__LOOKUP_LOWER:
-        return 2 + index;
-    case MSW__FREE:
-        return 1 + (size_t)MSW__UNIT * MSW__LANES;
-    default:
-        return 1 + (size_t)MSW__UNIT * HALF_ROWS;
-    }
+    for (uint32_t i = 0; i < n; i++, index += MSW__QUAD_INDEX, magnitudes += words)
+        add_quad(r, index, magnitudes, units, sums_of(r, strips[i]));
+    return magnitudes;
 }
 
-/* The unit of a record: places of look-ups count the units that have tables. */
-static const float *unit_of(const msw__narrow_run *r, const msw__stage *s, int record,
-                            uint32_t place)
+static const uint32_t *look_all_up(const msw__narrow_run *r, const uint32_t *strips,
+                                   uint32_t n, const float *x)
 {
-    const size_t table = place / (UNIT_GROUPS * MSW__ENTRIES * sizeof(float));
-    const bool lookup = record == MSW__LOOKUP || record == MSW__LOOKUP_UPPER ||
-                        record == MSW__LOOKUP_LOWER;
-    const size_t unit = lookup ? r->w->table[s->table + table]
-                               : place / (MSW__UNIT * sizeof(float));
+    const size_t words = magnitude_words(r->w);
+    const uint32_t *magnitudes = strips + n, *index = magnitudes + n * words;
 
-    return r->panel + unit * MSW__UNIT * r->columns;
+    for (uint32_t i = 0; i < n; i++, index += MSW__LOOKUP_INDEX, magnitudes += words)
+        look_up(r, index, magnitudes, x, sums_of(r, strips[i]));
+    return index;
 }
 
-static void run_record(const msw__narrow_run *r, const msw__stage *s, int record,
-                       const uint32_t *code, float *sums)
+static const uint32_t *multiply_all(const msw__narrow_run *r, const uint32_t *strips,
+                                    uint32_t n, const float *x)
 {
-    const float *x = unit_of(r, s, record, *code);
+    const uint32_t *weights = aligned(r, strips + n);
 
-    switch (record) {
-    case MSW__LOOKUP:
-        look_up(r, code, x, sums);
-        break;
-    case MSW__LOOKUP_UPPER:
-    case MSW__LOOKUP_LOWER:
-        look_up_half(r, code, x, record == MSW__LOOKUP_LOWER, sums);
-        break;
-    case MSW__FREE:
-        multiply(r, code, x, sums);
-        break;
-    default:
-        multiply_half(r, code, x, record == MSW__FREE_LOWER, sums);
-    }
+    for (uint32_t i = 0; i < n; i++, weights += MSW__FREE_WEIGHTS)
+        multiply(r, weights, x, sums_of(r, strips[i]));
+    return weights;
+}
+
+void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s)
+{
+    const size_t unit = MSW__UNIT * r->columns;
+    const uint32_t *header = r->w->code + s->code, *code = header + MSW__NARROW_HEADER;
+
+    if (header[MSW__QUADS])
+        code = add_quads(r, code, header[MSW__QUADS], s->slices);
+    for (uint32_t u = 0; u < s->slices; u++)
+        code = look_all_up(r, code, header[MSW__LOOKUPS_OF + u], r->panel + u * unit);
+    for (uint32_t u = 0; u < s->slices; u++)
+        if (header[MSW__FREE_OF + u])
+            code = multiply_all(r, code, header[MSW__FREE_OF + u], r->panel + u * unit);
 }
 
 /* Comparisons such that NaN stays. */
@@ -177,31 +186,9 @@ void msw__narrow_store(const msw__narrow_run *r, uint32_t row, uint32_t rows,
 
         for (size_t c = 0; c < r->width; c++) {
             float *to = y + (r->column + c) * p->y_column;
-            const float v = sums[c * MSW__LANES + r->w->lane[i]] + p->bias[at];
+            const float v = sums[c * r->next + r->w->lane[i]] + p->bias[at];
             *to = clamp(p->beta ? v + *to : v, p->low, p->high);
         }
-    }
-}
-
-void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s)
-{
-    const size_t size = MSW__LANES * r->columns;
-    const uint32_t *code = r->w->code + s->code;
-
-    for (uint32_t n = s->strips; n; n--) {
-        const uint32_t *header = code;
-        float *sums = r->sums + (header[0] & MSW__STRIP_MASK) * size;
-
-        code += MSW__NARROW_HEADER;
-        if (header[0] & MSW__STRIP_FIRST)
-            memset(sums, 0, size * sizeof *sums);
-        for (int record = 0; record < MSW__NARROW_RECORDS; record++)
-            for (uint32_t i = header[MSW__NARROW_COUNTS + record]; i; i--) {
-                run_record(r, s, record, code, sums);
-                code += record_words(r->w, record);
-            }
-        if (header[0] & MSW__STRIP_LAST)
-            msw__narrow_store(r, header[1], header[2], sums);
     }
 }
 
@@ -210,8 +197,10 @@ void msw__narrow_c(const msw__packing *w, size_t chunk, const msw__product *p, s
 {
     const size_t left = p->n - column;
     const size_t columns = left < MAX_COLUMNS ? left : MAX_COLUMNS;
-    const msw__narrow_run r = msw__narrow_begin(w, p, column, columns, slab);
-    const msw__chunk *c = &w->chunks[chunk];
+    const msw__narrow_run r = msw__narrow_begin(w, chunk, p, column, columns,
+                                                MSW__NARROW_LANES, slab);
+    const msw__chunk *c = r.chunk;
+    uint32_t row = (uint32_t)c->first_row;
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];
@@ -220,5 +209,11 @@ void msw__narrow_c(const msw__packing *w, size_t chunk, const msw__product *p, s
             load_unit(&r, w->column + s->column + (size_t)u * MSW__UNIT,
                       r.panel + (size_t)u * MSW__UNIT * columns);
         msw__narrow_stage_c(&r, s);
+    }
+    for (uint32_t i = 0; i < c->strip_count; i++) {
+        const uint32_t rows = msw__narrow_rows(w, c, row);
+
+        msw__narrow_store(&r, row, rows, sums_of(&r, i));
+        row += rows;
     }
 }

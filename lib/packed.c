@@ -39,7 +39,7 @@ static uint32_t version_of(msw__gemm_kind kind)
 static uint32_t layout_of(msw__gemm_kind kind, uint32_t width, uint32_t strip_rows)
 {
     return msw__layout(version_of(kind), width,
-                       kind == MSW__GEMM_WIDE ? strip_rows : MSW__LANES);
+                       kind == MSW__GEMM_WIDE ? strip_rows : MSW__NARROW_LANES);
 }
 
 uint32_t msw__packed_layout(msw__gemm_kind kind, const msw__packing *w)
@@ -63,7 +63,7 @@ bool msw__packed_known(msw__gemm_kind kind, uint32_t layout)
     return msw__layout_version(layout) == version_of(kind) && width >= LEAST_WIDTH &&
            width <= MOST_WIDTH && (width & (width - 1)) == 0 &&
            (kind == MSW__GEMM_WIDE ? rows > 0 && rows <= MSW__WIDE_STRIP
-                                   : rows == MSW__LANES && width == LEAST_WIDTH);
+                                   : rows == MSW__NARROW_LANES && width == LEAST_WIDTH);
 }
 
 /* Arrays */
@@ -331,46 +331,29 @@ static msw_status find_view_columns(uint32_t **out, const msw_plan *plan)
     return status;
 }
 
-static size_t count_strips(const msw__packed *p, const msw_plan *plan, msw__gemm_kind kind)
-{
-    const msw__packing *w = &p->packs[kind];
-
-    if (!w->chunk_count)
-        return 0;
-    return kind == MSW__GEMM_WIDE ? msw__wide_strips(plan, w->strip_rows)
-                                  : msw__narrow_strips(plan);
-}
-
-/* Every strip has a header. */
-static bool strips_fit(const msw__packed *p, size_t wide, size_t narrow)
-{
-    return wide <= p->packs[MSW__GEMM_WIDE].code_count / MSW__WIDE_HEADER &&
-           narrow <= p->packs[MSW__GEMM_NARROW].code_count / MSW__NARROW_HEADER;
-}
-
 static msw_status walk(const char **reason, msw__packed *p, const msw_plan *plan,
                        bool values, msw__unpacker *unpacker)
 {
-    const size_t wide = count_strips(p, plan, MSW__GEMM_WIDE);
-    const size_t narrow = count_strips(p, plan, MSW__GEMM_NARROW);
-    const size_t strips = wide > narrow ? wide : narrow;
+    msw__packing *wide = &p->packs[MSW__GEMM_WIDE], *narrow = &p->packs[MSW__GEMM_NARROW];
+    const size_t strips = wide->chunk_count ? msw__wide_strips(plan, wide->strip_rows) : 0;
     msw__packed_walk k = {.plan = plan, .values = values, .unpacker = unpacker};
     uint32_t *view_column = NULL;
     msw_status status;
 
-    *reason = strips_fit(p, wide, narrow) ? NULL : "fewer strips than it has rows";
+    *reason = strips > wide->code_count / MSW__WIDE_HEADER /* every strip has a header */
+                  ? "fewer strips than it has rows" : NULL;
     if (*reason)
         return MSW_OK;
     status = msw__alloc_array(&k.strips, plan->ctx, strips, 1);
     if (!status)
         status = find_view_columns(&view_column, plan);
     k.view_column = view_column;
-    if (!status && wide)
-        *reason = msw__wide_check(&p->packs[MSW__GEMM_WIDE], &k);
-    if (unpacker && wide)
+    if (!status && wide->chunk_count)
+        *reason = msw__wide_check(wide, &k);
+    if (unpacker && wide->chunk_count)
         k.unpacker = NULL; /* the weights are known */
-    if (!status && !*reason && narrow)
-        *reason = msw__narrow_check(&p->packs[MSW__GEMM_NARROW], &k);
+    if (!status && !*reason && narrow->chunk_count)
+        *reason = msw__narrow_check(narrow, &k);
     msw__free(plan->ctx, view_column, plan->columns, sizeof *view_column);
     msw__free(plan->ctx, k.strips, strips, 1);
     return status;

@@ -64,14 +64,13 @@ bool msw__unpack_weight(msw__unpacker *k, size_t row, size_t column, uint32_t bi
 typedef struct msw__packed_walk {
     const msw_plan *plan;
     const uint32_t *view_column; /* of each reduction element; NULL: the same */
-    uint8_t *strips;             /* scratch: one per strip of the packing */
+    uint8_t *strips;             /* scratch: one per strip of the wide packing */
     bool values;                 /* look at floats, too */
     msw__unpacker *unpacker;     /* NULL: only check */
 } msw__packed_walk;
 
 /* Strips of a packing of this layout. */
 size_t msw__wide_strips(const msw_plan *plan, uint32_t strip_rows);
-size_t msw__narrow_strips(const msw_plan *plan);
 /* Fill in the geometry, from width and, for wide ones, strip_rows. */
 void msw__wide_geometry(msw__packing *w, const msw_plan *plan);
 void msw__narrow_geometry(msw__packing *w, const msw_plan *plan);

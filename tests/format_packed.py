@@ -80,7 +80,7 @@ def strips_of_block_rows(view, height):
 
 
 class Wide:
-    header = 3
+    version = 1
 
     def __init__(self, view, layout):
         self.view, self.panel, self.rows = view, layout >> 16 & 255, layout >> 24
@@ -96,6 +96,21 @@ class Wide:
         count = min(self.unit, block_end - first)
         view.named(columns, first, count)
         return first, count
+
+    def begin(self, strips):
+        self.states = ["new"] * strips
+
+    def end(self):
+        assert all(state == "done" for state in self.states)
+
+    def stage(self, p, at, chunk, units, tables, coded):
+        for _ in range(coded):
+            head = p.word(at)
+            number = head & (LAST - 1)
+            assert self.states[number] == ("new" if head & FIRST else "begun")
+            self.states[number] = "done" if head & LAST else "begun"
+            at = self.strip(p, at, *chunk[number], units, tables)
+        return at
 
     def strip(self, p, at, first, rows, units, tables):
         head = p.word(at + 2)
@@ -122,14 +137,14 @@ class Wide:
 
 
 class Narrow:
-    unit, header = 8, 9
+    unit, version = 8, 2
 
     def __init__(self, view, layout):
-        assert layout >> 16 == 16 << 8 | 4
+        assert layout >> 16 == 8 << 8 | 4
         self.view = view
-        self.bands = next((b for b in (16, 8, 4, 2, 1) if b * view.height <= 16), 1)
+        self.bands = next((b for b in (8, 4, 2, 1) if b * view.height <= 8), 1)
         if self.bands == 1:
-            self.strips = strips_of_block_rows(view, up(view.height, up(view.height, 16)))
+            self.strips = strips_of_block_rows(view, up(view.height, up(view.height, 8)))
         else:
             height = self.bands * view.height
             self.strips = [(row, min(height, view.rows - row))
@@ -174,43 +189,66 @@ class Narrow:
             self.view.weights.setdefault((row, group[0] + c), value)
             assert self.view.weights[row, group[0] + c] == value
 
-    def strip(self, p, at, first, rows, units, tables):
-        assert (p.word(at + 1), p.word(at + 2)) == (first, rows)
-        counts = [p.word(at + 3 + i) for i in range(6)]
-        assert self.bands == 2 and self.even or not any(counts[2:])
-        at += 9
-        sets = 1 if self.even else 2
-        for _ in range(counts[0]):
-            groups = units[tables[p.word(at) // 128]]
-            signs = p.code[4 * (at + 1 + sets * self.bands):]
-            for lane in range(16):
-                for g in range(2):
-                    magnitude = p.number(at + 1 + (sets - 1) * g * self.bands +
-                                         lane % self.bands)
-                    self.look_up(self.row(lane, first, rows), groups[g], magnitude,
-                                 signs[lane] >> 4 * g & 15)
-            at += 5 + sets * self.bands
-        for _ in range(counts[1]):
-            groups = units[p.word(at) // 32]
-            for c in range(8):
-                for lane in range(16):
-                    self.free(self.row(lane, first, rows), groups[c // 4], c % 4,
-                              p.number(at + 1 + 16 * c + lane))
-            at += 1 + 128
-        for band in range(2):
-            for _ in range(counts[2 + 2 * band]):
-                groups = units[tables[p.word(at) // 128]]
-                for i, byte in enumerate(p.code[4 * (at + 2):4 * (at + 6)]):
-                    assert byte >> 4 == i // 8
-                    self.look_up(self.row(band + 2 * (i % 8), first, rows), groups[i // 8],
-                                 p.number(at + 1), byte & 15)
-                at += 6
-            for _ in range(counts[3 + 2 * band]):
-                groups = units[p.word(at) // 32]
-                for i in range(64):
-                    self.free(self.row(band + 2 * (i % 8), first, rows), groups[i // 8 % 2],
-                              i // 16, p.number(at + 1 + i))
-                at += 1 + 64
+    def begin(self, strips):
+        pass
+
+    def end(self):
+        pass
+
+    def numbers(self, p, at, count, chunk):
+        found = [p.word(at + i) for i in range(count)]
+        assert all(x < y for x, y in zip(found, found[1:]))
+        return [chunk[number] for number in found], at + count
+
+    def line(self, p, at):
+        end = up(at, 16) * 16
+        assert not any(p.code[4 * at:4 * end])
+        return end
+
+    def add(self, p, strip, groups, at, signs):
+        """Magnitudes at a word; signs(g, lane)."""
+        for lane in range(8):
+            for g in range(2):
+                place = at + lane % self.bands + (0 if self.even else g * self.bands)
+                self.look_up(self.row(lane, *strip), groups[g], p.number(place),
+                             signs(g, lane))
+
+    def stage(self, p, at, chunk, units, tables, coded):
+        assert coded == 0 and len(units) <= 4
+        quads, *counts = [p.word(at + i) for i in range(9)]
+        lookups, free = counts[:4], counts[4:]
+        assert not any(lookups[len(units):] + free[len(units):])
+        magnitudes = self.bands * (1 if self.even else 2)
+        strips, at = self.numbers(p, at + 9, quads, chunk)
+        if quads:
+            at = self.line(p, at)
+        end = at + 16 * quads
+        for i, strip in enumerate(strips):
+            code = p.code[4 * (at + 16 * i):4 * (at + 16 * i + 16)]
+            assert all(byte >> 4 == j // 32 for j, byte in enumerate(code))
+            for u in range(4):
+                groups = units[u] if u < len(units) else [(0, 0), (0, 0)]
+                self.add(p, strip, groups, end + (4 * i + u) * magnitudes,
+                         lambda g, lane: code[32 * g + 4 * lane + u] & 15)
+        at = end + 4 * magnitudes * quads
+        for groups, count in zip(units, lookups):
+            strips, at = self.numbers(p, at, count, chunk)
+            end = at + count * magnitudes
+            for i, strip in enumerate(strips):
+                code = p.code[4 * (end + 2 * i):4 * (end + 2 * i + 2)]
+                self.add(p, strip, groups, at + i * magnitudes,
+                         lambda g, lane: code[lane] >> 4 * g & 15)
+            at = end + 2 * count
+        for groups, count in zip(units, free):
+            strips, at = self.numbers(p, at, count, chunk)
+            if count:
+                at = self.line(p, at)
+            for strip in strips:
+                for c in range(8):
+                    for lane in range(8):
+                        self.free(self.row(lane, *strip), groups[c // 4], c % 4,
+                                  p.number(at + 8 * c + lane))
+                at += 64
         return at
 
 
@@ -220,7 +258,7 @@ def read_packing(p, cut):
         chunk = [next(strips) for _ in range(strip_count)]
         assert (first_row, rows) == (chunk[0][0], sum(r for _, r in chunk))
         assert first_stage == stage and stages
-        states = ["new"] * strip_count
+        cut.begin(strip_count)
         for s in p.stages[stage:stage + stages]:
             assert s[:3] == (column, table, word) and s[6] == 0
             count, tables, coded = s[3:6]
@@ -228,13 +266,8 @@ def read_packing(p, cut):
                      for i in range(count)]
             with_tables = p.tables[table:table + tables]
             column, table = column + cut.unit * count, table + tables
-            for _ in range(coded):
-                head = p.word(word)
-                number = head & (LAST - 1)
-                assert states[number] == ("new" if head & FIRST else "begun")
-                states[number] = "done" if head & LAST else "begun"
-                word = cut.strip(p, word, *chunk[number], units, with_tables)
-        assert states == ["done"] * strip_count
+            word = cut.stage(p, word, chunk, units, with_tables, coded)
+        cut.end()
         stage += stages
     assert (stage, column, table, 4 * word) == (len(p.stages), len(p.columns), len(p.tables),
                                                 len(p.code))
@@ -249,7 +282,7 @@ def packed_payload(data, layouts, view_of, class_map, blocks):
     cursor, found = Cursor(data), []
     for layout, kind in zip(layouts, (Wide, Narrow)):
         if layout:
-            assert layout & 0xFFFF == 1
+            assert layout & 0xFFFF == kind.version
             packing, view = Packing(cursor), view_of()
             read_packing(packing, kind(view, layout))
             found.append(view.weights)

@@ -255,7 +255,7 @@ static void for_each_isa(void (*test)(msw_context *ctx))
 
 static const uint32_t sides[] = {1, 2, 3, 4, 5, 7, 8, 9, 10, 16, 17, 25, 64};
 static const uint32_t mixes[][2] = {{0, 100}, {50, 40}, {0, 0}, {90, 10}, {75, 0},
-                                    {100, 0}, {20, 60}};
+                                    {100, 0}, {20, 60}, {5, 90}, {8, 92}};
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
@@ -362,48 +362,84 @@ static void large(msw_context *ctx)
         }
 }
 
-/* NaN and infinity go where they belong, and nowhere else. */
+/* A NaN in row k of column n / 2 of X makes those of y that use it NaN, and no others; with
+ * an infinity there, they are at the ends of the activation. */
+static void check_non_finite(const msw_gemm *g, const product_case *c, const data *d, size_t k,
+                             const char *isa)
+{
+    const size_t column = c->n / 2;
+    float *x = &d->x.data[x_at(c, d, k, column)];
+    const float before = *x;
+
+    *x = NAN;
+    assert_int_equal(run(g, c, d, NULL), MSW_OK);
+    for (size_t m = 0; m < c->w.rows; m++)
+        for (size_t j = 0; j < c->n; j++) {
+            const bool nan = isnan(d->y.data[y_at(c, d, m, j)]);
+            const bool used = d->w.dense[m * c->w.columns + k] != 0;
+            if (nan != (used && j == column)) {
+                describe(c, isa);
+                fail_msg("k %zu row %zu column %zu", k, m, j);
+            }
+        }
+    *x = INFINITY;
+    assert_int_equal(run(g, c, d, NULL), MSW_OK);
+    for (size_t m = 0; m < c->w.rows; m++) {
+        const float w = d->w.dense[m * c->w.columns + k];
+        const float y = d->y.data[y_at(c, d, m, column)];
+        if (w != 0 && y != (w > 0 ? 6 : 0)) {
+            describe(c, isa);
+            fail_msg("k %zu row %zu: %g", k, m, (double)y);
+        }
+    }
+    *x = before;
+}
+
+/* NaN and infinity go where they belong, and nowhere else: few unified blocks, and nearly
+ * all. */
 static void non_finite(msw_context *ctx)
 {
-    const product_case c = {
-        .w = {.rows = 60, .columns = 96, .block_rows = 4, .block_columns = 4, .pruned = 40,
-              .unified = 40, .seed = 3},
-        .activation = MSW_ACTIVATION_RELU6};
+    static const uint32_t shapes[][2] = {{4, 4}, {8, 8}, {8, 4}, {1, 8}, {3, 5}};
 
-    for (size_t n = 1; n < 50; n = n * 2 + 3)
-        for (uint32_t layout = 0; layout < 2; layout++) {
-            product_case here = c;
-            msw_gemm *g;
-            data d;
+    for (size_t i = 0; i < LENGTH(shapes); i++)
+        for (size_t n = 1; n < 50; n = n * 2 + 3)
+            for (uint32_t layout = 0; layout < 4; layout++) {
+                const product_case c = {
+                    .w = {.rows = 60, .columns = 96, .block_rows = shapes[i][0],
+                          .block_columns = shapes[i][1], .pruned = layout < 2 ? 40 : 20,
+                          .unified = layout < 2 ? 40 : 80,
+                          .seed = 3},
+                    .n = n, .layout = layout % 2, .activation = MSW_ACTIVATION_RELU6};
+                msw_gemm *g;
+                data d;
 
-            here.n = n;
-            here.layout = layout;
-            make_data(&d, ctx, &here);
-            g = make_gemm(ctx, &here, &d);
-            d.x.data[x_at(&here, &d, 50, n / 2)] = NAN;
-            assert_int_equal(run(g, &here, &d, NULL), MSW_OK);
-            for (size_t m = 0; m < here.w.rows; m++)
-                for (size_t j = 0; j < n; j++) {
-                    const bool nan = isnan(d.y.data[y_at(&here, &d, m, j)]);
-                    const bool used = d.w.dense[m * here.w.columns + 50] != 0;
-                    if (nan != (used && j == n / 2)) {
-                        describe(&here, msw_context_isa(ctx));
-                        fail_msg("row %zu column %zu", m, j);
-                    }
-                }
-            d.x.data[x_at(&here, &d, 50, n / 2)] = INFINITY;
-            assert_int_equal(run(g, &here, &d, NULL), MSW_OK);
-            for (size_t m = 0; m < here.w.rows; m++) {
-                const float w = d.w.dense[m * here.w.columns + 50];
-                const float y = d.y.data[y_at(&here, &d, m, n / 2)];
-                if (w != 0 && y != (w > 0 ? 6 : 0)) {
-                    describe(&here, msw_context_isa(ctx));
-                    fail_msg("row %zu: %g", m, (double)y);
-                }
+                make_data(&d, ctx, &c);
+                g = make_gemm(ctx, &c, &d);
+                for (size_t k = 2; k < c.w.columns; k += 16)
+                    check_non_finite(g, &c, &d, k, msw_context_isa(ctx));
+                msw_gemm_free(g);
+                free_data(&d);
             }
-            msw_gemm_free(g);
-            free_data(&d);
-        }
+}
+
+/* Panels of 1, 2, 3 and 4 columns, of strips of which some have no look-ups and others have
+ * them for all columns of W at once, so that neighbours are missing. */
+static void few_columns(msw_context *ctx)
+{
+    static const uint32_t shapes[][2] = {{8, 8}, {4, 4}, {4, 8}, {8, 4}, {16, 16}, {2, 12},
+                                         {1, 3}};
+
+    for (size_t i = 0; i < LENGTH(shapes); i++)
+        for (uint32_t n = 1; n < 8; n++)
+            for (uint32_t unified = 70; unified <= 100; unified += 10) {
+                const product_case c = {
+                    .w = {.rows = 150, .columns = 200, .block_rows = shapes[i][0],
+                          .block_columns = shapes[i][1], .pruned = (100 - unified) / 2,
+                          .unified = unified, .powers = n % 2, .seed = n + unified},
+                    .n = n, .layout = unified / 10 % 2, .at_end = true, .expected_n = n};
+
+                check(ctx, &c);
+            }
 }
 
 #define TEST(name)                            \
@@ -419,6 +455,7 @@ TEST(single)
 TEST(sample)
 TEST(large)
 TEST(non_finite)
+TEST(few_columns)
 
 int main(void)
 {
@@ -426,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_block_shapes), cmocka_unit_test(test_column_counts),
         cmocka_unit_test(test_single),       cmocka_unit_test(test_sample),
         cmocka_unit_test(test_large),        cmocka_unit_test(test_non_finite),
+        cmocka_unit_test(test_few_columns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

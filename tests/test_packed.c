@@ -540,7 +540,7 @@ static void test_entry(void **state)
         assert_true(e.wide_layout || e.narrow_layout);
         if (n == 0) {
             assert_int_equal(e.wide_layout, msw__layout(MSW__WIDE_LAYOUT, 16, 8));
-            assert_int_equal(e.narrow_layout, msw__layout(MSW__NARROW_LAYOUT, 4, 16));
+            assert_int_equal(e.narrow_layout, msw__layout(MSW__NARROW_LAYOUT, 4, 8));
         }
         msw_reader_free(r);
         packed_file_free(&f);

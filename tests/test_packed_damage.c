@@ -110,7 +110,7 @@ static msw_status try_bytes(const bench *b, size_t size, bool trusted)
 }
 
 /* Enough rows of unified blocks for tables, in the wide packing and in the narrow one; with
- * records of halves, and of lanes of several blocks. */
+ * strips of several block rows, and of parts of one. */
 static const weights_spec specs[] = {
     {ROWS, COLUMNS, 8, 8, 4, 90, false, false, 3}, {ROWS, COLUMNS, 4, 4, 10, 70, true, false, 4},
     {ROWS, COLUMNS, 3, 2, 30, 40, false, false, 5}, {ROWS, COLUMNS, 5, 20, 0, 85, true, false, 6}};
@@ -334,7 +334,7 @@ static void test_records(void **state)
     for (uint32_t i = 0; i < 256; i++) {
         try_record(&b, set_wide, msw__layout(MSW__WIDE_LAYOUT, 32, i));
         try_record(&b, set_wide, msw__layout(MSW__WIDE_LAYOUT, i, 8));
-        try_record(&b, set_narrow, msw__layout(MSW__NARROW_LAYOUT, i, 16));
+        try_record(&b, set_narrow, msw__layout(MSW__NARROW_LAYOUT, i, 8));
         if (i != specs[0].block_rows)
             assert_int_not_equal(try_record(&b, set_rows, i), MSW_OK);
         if (i != specs[0].block_columns)

@@ -13,13 +13,12 @@ static const msw__gemm_traits wide_avx2 = {
              {.lookup = 0.23, .product = 0.20, .record = 0.59, .visit = 2.9, .build = 8,
               .load = 0.8, .store = 3.4, .panel = 32}}};
 static const msw__gemm_traits narrow_avx2 = {
-    .width = 4, .table_rows = 8, .stage_bytes = 16 << 10,
-    .cost = {{.lookup = 2.5, .product = 3.5, .record = 3.3, .visit = 0.2, .build = 4.4,
-              .load = 0.6, .store = 1.4, .panel = 24},
-             {.lookup = 1.3, .product = 3.9, .record = 1.9, .visit = 4, .build = 1.7,
-              .load = 0.77, .store = 2.5, .panel = 31},
-             {.lookup = 0.72, .product = 2.3, .record = 1.1, .visit = 1.5, .build = 1.1,
-              .load = 0.12, .store = 0.5, .panel = 35}}};
+    .width = 4, .table_rows = 8,
+    .cost = {{.lookup = 3.5, .product = 6.9, .record = 0.58, .build = 1.5, .load = 1.5,
+              .store = 0.75},
+             {.lookup = 1.9, .product = 3.6, .record = 0.34, .build = 0.75, .load = 1.35,
+              .store = 0.8},
+             {.lookup = 1.15, .product = 2.6, .record = 0.1, .build = 0.8, .load = 0.35}}};
 #endif
 #ifdef MSW_HAVE_AVX512
 static const msw__gemm_traits wide_avx512 = {
@@ -31,13 +30,13 @@ static const msw__gemm_traits wide_avx512 = {
              {.lookup = 0.24, .product = 0.17, .record = 0.62, .visit = 2.4, .build = 7.8,
               .load = 0.9, .store = 3.8, .panel = 31}}};
 static const msw__gemm_traits narrow_avx512 = {
-    .width = 4, .table_rows = 8, .stage_bytes = 16 << 10,
-    .cost = {{.lookup = 1.33, .product = 6, .record = 0.96, .visit = 2.3, .build = 4.6,
-              .load = 0.6, .store = 0.77, .panel = 30},
-             {.lookup = 0.6, .product = 3.5, .record = 1.2, .visit = 1.6, .build = 2.2,
-              .load = 0.74, .store = 2.7, .panel = 33},
-             {.lookup = 0.25, .product = 2.2, .record = 0.8, .visit = 1.5, .build = 1.4,
-              .load = 0.12, .store = 0.1, .panel = 34}}};
+    .width = 4, .table_rows = 8,
+    .cost = {{.lookup = 2.1, .product = 6.3, .record = 0.23, .build = 0.64, .load = 1.35,
+              .store = 0.7},
+             {.lookup = 1.25, .product = 3.4, .record = 0.08, .build = 0.75, .load = 1.3,
+              .store = 0.65},
+             {.lookup = 0.54, .product = 2.4, .record = 0.3, .build = 0.5, .load = 0.3,
+              .store = 0.1}}};
 #endif
 
 void msw__gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)

@@ -1,34 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The narrow kernel (../gemm.h): 16 rows in the lanes of a vector, tables of 16 floats per
+/* The narrow kernel (../gemm.h): 8 rows in the lanes of a vector, tables of 16 floats per
  * group and column looked up in registers. The including file defines
  *
- *   vector (16 floats), zero_v, set1_v, load_v, loadu_v, store_v, add_v, mul_v,
- *   fma_v (a * b + c), min_v, max_v (the second where one is NaN)
- *   index_v, load_index(bytes), second_index(index)
  *   lookup(table, index)          table[index & 15] in each lane
- *   lookup_half(table, index)     in the upper 8 lanes of the next table
- *   repeat(bands, p)              lane l: p[l % bands]
- *   spread(x, i)                  x[i] in all lanes, x of 8 floats
- *   spread_pair(x, i)             x[i] in lanes 0 ... 7, x[4 + i] in the others
- *   fold(upper, lower)            rows of two bands from their sums over 8 rows x 2 groups
- *   in_row_order(v, lane)         lane[i] of v in lane i
- *   store_rows(y, rows, v), load_rows(y, rows)   the first rows of y
+ *   load_rows(y, rows), store_rows(y, rows, v)   the first rows of y
+ *   LANES_OF_ONE                  of the sums of one column: 8, or 16 where the file defines
+ *   VECTORS_OF_16 and
+ *   run_quads_of_one(bands, paired, quads, x, sums)    for one column of X; the halves of
+ *                                 the sums of a strip are to be added
+ *   run_quads_of_more(C, bands, paired, quads, units, x, sums, next)
  *   KERNEL                        name of the function
  *
  * Panels are 4 columns wide, or 2 or 1 where fewer are left: C says which. Lanes beyond the
  * rows of a strip hold values that nobody reads. */
-#include "gemm.h"
-
-#include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
-
-enum { UNIT_GROUPS = 2, MAX_COLUMNS = 4, INDEX_WORDS = MSW__LANES / 4 };
-/* From here on sums may overflow, or x is NaN: 2^125. */
-enum { HUGE_BITS = (125 + 127) << 23 };
 
 typedef msw__narrow_run run;
+
+/* From here on sums may overflow, or x is NaN: 2^125. */
+enum { HUGE_BITS = (125 + 127) << 23 };
+enum { MAX_COLUMNS = 4 };
 
 /* Rows of x -> panel buffer */
 
@@ -63,17 +53,31 @@ INLINE void gather_unit(const int C, const run *r, const uint32_t *column, float
     }
 }
 
-INLINE void load_panel(const int C, const run *r, const msw__stage *s)
+INLINE bool is_whole(const uint32_t *column)
+{
+    return column[MSW__UNIT - 1] == column[0] + MSW__UNIT - 1;
+}
+
+/* The rows of X of a stage: 8 for each unit and column. Without a copy, where they lie so
+ * anyhow. */
+INLINE const float *load_panel(const int C, const run *r, const msw__stage *s)
 {
     const msw__product *p = r->p;
     const float *x = p->x + r->column * p->x_column;
     const uint32_t *column = r->w->column + s->column;
+    const bool along = p->x_row == 1 && r->width == (size_t)C;
+    bool direct = C == 1 && along && r->w->in_order && s->slices == MSW__UNITS;
     float *to = r->panel;
 
+    for (uint32_t u = 0; direct && u < MSW__UNITS; u++)
+        direct = column[u * MSW__UNIT] == column[0] + u * MSW__UNIT &&
+                 is_whole(column + u * MSW__UNIT);
+    if (direct)
+        return x + column[0];
     for (uint32_t u = 0; u < s->slices; u++, column += MSW__UNIT, to += MSW__UNIT * C) {
-        const bool whole = r->w->in_order && column[7] == column[0] + 7;
+        const bool whole = r->w->in_order && is_whole(column);
 
-        if (whole && p->x_row == 1 && r->width == (size_t)C)
+        if (whole && along)
             UNROLL for (int c = 0; c < C; c++)
                 _mm256_store_ps(to + c * MSW__UNIT,
                                 _mm256_loadu_ps(x + column[0] + (size_t)c * p->x_column));
@@ -82,181 +86,203 @@ INLINE void load_panel(const int C, const run *r, const msw__stage *s)
         else
             gather_unit(C, r, column, to);
     }
+    memset(to, 0, (MSW__UNITS - s->slices) * MSW__UNIT * (size_t)C * sizeof *to);
+    return r->panel;
 }
 
-static bool is_huge(const run *r, const msw__stage *s)
+/* x: of n units, for one column. */
+static bool is_huge(const float *x, size_t n)
 {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     const __m256i limit = _mm256_set1_epi32(HUGE_BITS - 1);
-    const float *x = r->panel;
     __m256i any = _mm256_setzero_si256();
 
-    for (size_t i = (size_t)s->slices * r->columns; i; i--, x += MSW__UNIT) {
-        const __m256i bits = _mm256_castps_si256(_mm256_load_ps(x));
+    for (; n; n--, x += MSW__UNIT) {
+        const __m256i bits = _mm256_castps_si256(_mm256_loadu_ps(x));
         any = _mm256_or_si256(any, _mm256_cmpgt_epi32(_mm256_and_si256(bits, magnitude),
                                                       limit));
     }
     return !_mm256_testz_si256(any, any);
 }
 
-/* Tables */
-
-static const float signs[MSW__GROUP][MSW__ENTRIES] __attribute__((aligned(64))) = {
-    {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1},
-    {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1},
-    {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1},
-    {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1},
-};
-
-/* For each table of a unit, both groups of each column: a unit of column c is at
- * 2 c + g tables from the first. */
-INLINE void build_tables(const int C, const run *r, const msw__stage *s)
-{
-    const vector s0 = load_v(signs[0]), s1 = load_v(signs[1]);
-    const vector s2 = load_v(signs[2]), s3 = load_v(signs[3]);
-    float *t = r->tables;
-
-    for (uint32_t i = 0; i < s->tables; i++) {
-        const float *x = r->panel + (size_t)r->w->table[s->table + i] * MSW__UNIT * C;
-
-        UNROLL for (int g = 0; g < UNIT_GROUPS * C; g++, x += MSW__GROUP) {
-            const vector even = fma_v(s1, set1_v(x[1]), mul_v(s0, set1_v(x[0])));
-            const vector odd = fma_v(s3, set1_v(x[3]), mul_v(s2, set1_v(x[2])));
-            store_v(t, add_v(even, odd));
-            t += MSW__ENTRIES;
-        }
-    }
-}
-
-/* Records. Each adds to the sums of C columns and returns what follows it. */
+/* Records: of all strips, for one unit. Each function returns what follows them. */
 
 INLINE const float *floats(const void *p)
 {
     return p;
 }
 
-INLINE const float *table_at(const int C, const run *r, uint32_t place)
+/* Of a strip in the sums. */
+INLINE size_t lanes(const int C)
 {
-    return floats((const char *)r->tables + (size_t)place * (size_t)C);
+    return C == 1 ? LANES_OF_ONE : MSW__NARROW_LANES;
 }
 
-INLINE const float *panel_at(const int C, const run *r, uint32_t place)
+INLINE const uint32_t *aligned(const run *r, const uint32_t *code)
 {
-    return floats((const char *)r->panel + (size_t)place * (size_t)C);
+    return r->w->code + msw__narrow_align((size_t)(code - r->w->code));
 }
 
-INLINE const uint32_t *look_up(const int C, const uint32_t BANDS, const bool PAIRED,
-                               const run *r, const uint32_t *code, vector *sum)
-{
-    const float *t = table_at(C, r, code[0]), *magnitudes = floats(code + 1);
-    const uint32_t *index = code + 1 + BANDS * (PAIRED ? 1 : UNIT_GROUPS);
-    const vector m = repeat(BANDS, magnitudes);
-    const index_v first = load_index(index), second = second_index(first);
+typedef struct unit_tables { /* of each column, of both groups */
+    table of[MAX_COLUMNS][MSW__UNIT_GROUPS];
+} unit_tables;
 
-    UNROLL for (int c = 0; c < C; c++, t += UNIT_GROUPS * MSW__ENTRIES) {
-        const vector a = lookup(t, first), b = lookup(t + MSW__ENTRIES, second);
+INLINE unit_tables build_unit(const int C, const float *x)
+{
+    unit_tables t;
+
+    UNROLL for (int c = 0; c < C; c++, x += MSW__UNIT) {
+        t.of[c][0] = build_table(x);
+        t.of[c][1] = build_table(x + MSW__GROUP);
+    }
+    return t;
+}
+
+/* next: to the sums of the next column. */
+INLINE void add_lookups(const int C, const uint32_t BANDS, const bool PAIRED,
+                        const unit_tables *t, const float *magnitudes, __m256i first,
+                        __m256i second, float *sums, size_t next)
+{
+    const __m256 m = repeat(BANDS, magnitudes);
+
+    UNROLL for (int c = 0; c < C; c++, sums += next) {
+        const __m256 a = lookup(t->of[c][0], first), b = lookup(t->of[c][1], second);
+        __m256 sum = _mm256_load_ps(sums);
 
         if (PAIRED) {
-            sum[c] = fma_v(m, add_v(a, b), sum[c]);
+            sum = _mm256_fmadd_ps(m, _mm256_add_ps(a, b), sum);
         } else {
-            sum[c] = fma_v(m, a, sum[c]);
-            sum[c] = fma_v(repeat(BANDS, magnitudes + BANDS), b, sum[c]);
+            sum = _mm256_fmadd_ps(m, a, sum);
+            sum = _mm256_fmadd_ps(repeat(BANDS, magnitudes + BANDS), b, sum);
         }
+        _mm256_store_ps(sums, sum);
     }
-    return index + INDEX_WORDS;
 }
 
-INLINE const uint32_t *look_up_half(const int C, const run *r, const uint32_t *code,
-                                    vector *sum)
+#ifndef VECTORS_OF_16
+/* Unit u of all quads. Bits of an index that do not belong to it do not matter. */
+INLINE void run_unit_of_quads(const int C, const uint32_t BANDS, const bool PAIRED,
+                              const run *r, const quads *q, uint32_t u, const float *x)
 {
-    const float *t = table_at(C, r, code[0]);
-    const vector m = set1_v(*floats(code + 1));
-    const index_v index = load_index(code + 2);
+    const size_t words = magnitude_words(BANDS, PAIRED);
+    const unit_tables t = build_unit(C, x);
+    float *const sums = r->sums;
 
-    UNROLL for (int c = 0; c < C; c++, t += UNIT_GROUPS * MSW__ENTRIES)
-        sum[c] = fma_v(m, lookup_half(t, index), sum[c]);
-    return code + 2 + INDEX_WORDS;
-}
+    for (uint32_t i = 0; i < q->count; i++) {
+        const char *index = (const char *)(q->index + (size_t)i * MSW__QUAD_INDEX) + u;
 
-/* Sums of few columns wait for one addition per record only. */
-INLINE const uint32_t *multiply(const int C, const run *r, const uint32_t *code, vector *sum)
-{
-    const float *x = panel_at(C, r, *code++);
-    vector own[MAX_COLUMNS];
-
-    UNROLL for (int c = 0; c < C; c++)
-        own[c] = C < 4 ? zero_v() : sum[c];
-    UNROLL for (int i = 0; i < MSW__UNIT; i++, code += MSW__LANES) {
-        const vector w = loadu_v(floats(code));
-        UNROLL for (int c = 0; c < C; c++)
-            own[c] = fma_v(w, spread(x + c * MSW__UNIT, i), own[c]);
+        add_lookups(C, BANDS, PAIRED, &t, q->magnitudes + (i * MSW__UNITS + u) * words,
+                    _mm256_loadu_si256((const void *)index),
+                    _mm256_loadu_si256((const void *)(index + sizeof(__m256i))),
+                    sums + q->strips[i] * lanes(C), r->next);
     }
-    UNROLL for (int c = 0; c < C; c++)
-        sum[c] = C < 4 ? add_v(sum[c], own[c]) : own[c];
-    return code;
+}
+#endif
+
+INLINE const uint32_t *run_quads(const int C, const uint32_t BANDS, const bool PAIRED,
+                                 const run *r, const uint32_t *code, uint32_t n,
+                                 uint32_t units, const float *x)
+{
+    const uint32_t *index = aligned(r, code + n);
+    const uint32_t *magnitudes = index + (size_t)n * MSW__QUAD_INDEX;
+    const quads q = {n, code, index, floats(magnitudes)};
+
+#ifdef VECTORS_OF_16
+    if (C == 1)
+        run_quads_of_one(BANDS, PAIRED, &q, x, r->sums);
+    else
+        run_quads_of_more(C, BANDS, PAIRED, &q, units, x, r->sums, r->next);
+#else
+    for (uint32_t u = 0; u < units; u++, x += MSW__UNIT * C)
+        run_unit_of_quads(C, BANDS, PAIRED, r, &q, u, x);
+#endif
+    return magnitudes + n * MSW__UNITS * magnitude_words(BANDS, PAIRED);
 }
 
-INLINE const uint32_t *multiply_half(const int C, const run *r, const uint32_t *code,
-                                     vector *sum)
+INLINE const uint32_t *run_lookups(const int C, const uint32_t BANDS, const bool PAIRED,
+                                   const run *r, const uint32_t *code, uint32_t n,
+                                   const float *x)
 {
-    const float *x = panel_at(C, r, *code++);
-    vector own[MAX_COLUMNS];
+    const size_t words = magnitude_words(BANDS, PAIRED);
+    const uint32_t *index = code + n + n * words;
+    const float *magnitudes = floats(code + n);
+    const unit_tables t = build_unit(C, x);
+    float *const sums = r->sums;
+    const size_t next = r->next;
 
-    UNROLL for (int c = 0; c < C; c++)
-        own[c] = C < 4 ? zero_v() : sum[c];
-    UNROLL for (int i = 0; i < MSW__GROUP; i++, code += MSW__LANES) {
-        const vector w = loadu_v(floats(code));
-        UNROLL for (int c = 0; c < C; c++)
-            own[c] = fma_v(w, spread_pair(x + c * MSW__UNIT, i), own[c]);
+    for (uint32_t i = 0; i < n; i++) {
+        const __m256i first = _mm256_cvtepu8_epi32(
+            _mm_loadu_si64(index + (size_t)i * MSW__LOOKUP_INDEX));
+
+        add_lookups(C, BANDS, PAIRED, &t, magnitudes + i * words, first,
+                    _mm256_srli_epi32(first, 4), sums + code[i] * lanes(C), next);
     }
-    UNROLL for (int c = 0; c < C; c++)
-        sum[c] = C < 4 ? add_v(sum[c], own[c]) : own[c];
-    return code;
+    return index + (size_t)n * MSW__LOOKUP_INDEX;
 }
 
-/* n records in two chains of additions, where one would be too slow. */
-#define RUN_RECORDS(n, RECORD)                      \
-    do {                                            \
-        uint32_t left = (n);                        \
-                                                    \
-        for (; C < 4 && left > 1; left -= 2) {      \
-            code = RECORD(sum);                     \
-            code = RECORD(other);                   \
-        }                                           \
-        for (; left; left--)                        \
-            code = RECORD(sum);                     \
-    } while (0)
-#define LOOK_UP(sum) look_up(C, BANDS, PAIRED, r, code, sum)
-#define MULTIPLY(sum) multiply(C, r, code, sum)
-#define LOOK_UP_HALF(sum) look_up_half(C, r, code, sum)
-#define MULTIPLY_HALF(sum) multiply_half(C, r, code, sum)
-
-/* The half records of one band. */
-INLINE const uint32_t *run_half(const int C, const run *r, const uint32_t *code,
-                                const uint32_t *counts, vector *sum)
+/* P of the C columns, which fit the registers. */
+INLINE const uint32_t *run_products(const int C, const int P, const run *r,
+                                    const uint32_t *code, uint32_t n, const float *x,
+                                    int column)
 {
-    vector other[MAX_COLUMNS];
+    const float *w = floats(aligned(r, code + n));
+    float *const all_sums = r->sums + (unsigned)column * r->next;
+    const size_t next = r->next;
+    __m256 spread[2][MSW__UNIT];
 
-    UNROLL for (int c = 0; c < C; c++)
-        sum[c] = other[c] = zero_v();
-    RUN_RECORDS(counts[0], LOOK_UP_HALF);
-    RUN_RECORDS(counts[1], MULTIPLY_HALF);
-    UNROLL for (int c = 0; C < 4 && c < C; c++)
-        sum[c] = add_v(sum[c], other[c]);
-    return code;
+    UNROLL for (int c = 0; c < P; c++)
+        UNROLL for (int i = 0; i < MSW__UNIT; i++)
+            spread[c][i] = _mm256_set1_ps(x[(column + c) * MSW__UNIT + i]);
+    for (uint32_t s = 0; s < n; s++, w += MSW__FREE_WEIGHTS) {
+        float *sums = all_sums + code[s] * lanes(C);
+        __m256 even[2], odd[2];
+
+        UNROLL for (int c = 0; c < P; c++) {
+            even[c] = _mm256_load_ps(sums + (size_t)c * next);
+            odd[c] = _mm256_setzero_ps();
+        }
+        UNROLL for (int i = 0; i < MSW__UNIT; i += 2)
+            UNROLL for (int c = 0; c < P; c++) {
+                even[c] = _mm256_fmadd_ps(_mm256_load_ps(w + i * MSW__NARROW_LANES),
+                                          spread[c][i], even[c]);
+                odd[c] = _mm256_fmadd_ps(_mm256_load_ps(w + (i + 1) * MSW__NARROW_LANES),
+                                         spread[c][i + 1], odd[c]);
+            }
+        UNROLL for (int c = 0; c < P; c++)
+            _mm256_store_ps(sums + (size_t)c * next, _mm256_add_ps(even[c], odd[c]));
+    }
+    return (const uint32_t *)(const void *)w;
 }
 
 /* Strips */
 
-/* 4 columns that lie together, of rows that do not. */
-INLINE void store_across(const run *r, uint32_t row, uint32_t rows, const vector *value)
+/* The first n of 4 floats. */
+INLINE void store_some(float *y, size_t n, __m128 v)
+{
+    switch (n) {
+    case 4:
+        _mm_storeu_ps(y, v);
+        break;
+    case 3:
+        _mm_store_ss(y + 2, _mm_movehl_ps(v, v)); /* fall through */
+    case 2:
+        _mm_storel_pi((__m64 *)(void *)y, v);
+        break;
+    default:
+        _mm_store_ss(y, v);
+    }
+}
+
+/* Columns that lie together, of rows that do not. */
+INLINE void store_across(const int C, const run *r, uint32_t row, uint32_t rows,
+                         const __m256 *value)
 {
     const msw__product *p = r->p;
     float *y = p->y + row * p->y_row + r->column;
-    float v[MAX_COLUMNS][MSW__LANES] __attribute__((aligned(64)));
+    float v[MAX_COLUMNS][MSW__NARROW_LANES] __attribute__((aligned(32)));
 
     UNROLL for (int c = 0; c < MAX_COLUMNS; c++)
-        store_v(v[c], value[c]);
+        _mm256_store_ps(v[c], value[c < C ? c : 0]);
     for (uint32_t i = 0; i < rows; i += 4) {
         __m128 t[4] = {_mm_load_ps(v[0] + i), _mm_load_ps(v[1] + i), _mm_load_ps(v[2] + i),
                        _mm_load_ps(v[3] + i)};
@@ -264,138 +290,127 @@ INLINE void store_across(const run *r, uint32_t row, uint32_t rows, const vector
         _MM_TRANSPOSE4_PS(t[0], t[1], t[2], t[3]);
         UNROLL for (uint32_t j = 0; j < 4; j++)
             if (i + j < rows)
-                _mm_storeu_ps(y + (i + j) * p->y_row, t[j]);
+                store_some(y + (i + j) * p->y_row, r->width, t[j]);
     }
 }
 
 INLINE void store_strip(const int C, const uint32_t BANDS, const run *r, uint32_t row,
-                        uint32_t rows, const vector *sum, float *sums)
+                        uint32_t rows, float *sums)
 {
     const msw__product *p = r->p;
-    const vector low = set1_v(p->low), high = set1_v(p->high);
-    const vector bias = loadu_v(p->bias + row);
+    const __m256 low = _mm256_set1_ps(p->low), high = _mm256_set1_ps(p->high);
+    const __m256 bias = _mm256_loadu_ps(p->bias + row);
+    const __m256i lane = _mm256_loadu_si256((const void *)r->w->lane);
     const bool along = p->y_row == 1 && !p->rows;
-    const bool across = C == MAX_COLUMNS && p->y_column == 1 && !p->rows && !p->beta &&
-                        r->width == (size_t)C;
-    vector value[MAX_COLUMNS];
+    const bool across = p->y_column == 1 && !p->rows && !p->beta;
+    __m256 value[MAX_COLUMNS];
 
+    if (C == 1 && LANES_OF_ONE > MSW__NARROW_LANES)
+        _mm256_store_ps(sums, _mm256_add_ps(_mm256_load_ps(sums),
+                                            _mm256_load_ps(sums + MSW__NARROW_LANES)));
     if (!along && !across) {
-        UNROLL for (int c = 0; c < C; c++)
-            store_v(sums + c * MSW__LANES, sum[c]);
         msw__narrow_store(r, row, rows, sums);
         return;
     }
     UNROLL for (int c = 0; c < C; c++) {
         float *y = p->y + (r->column + (size_t)c) * p->y_column + row;
 
-        value[c] = BANDS == 1 ? sum[c] : in_row_order(sum[c], r->w->lane);
-        value[c] = add_v(value[c], bias);
+        value[c] = _mm256_load_ps(sums + (size_t)c * r->next);
+        if (BANDS > 1)
+            value[c] = _mm256_permutevar8x32_ps(value[c], lane);
+        value[c] = _mm256_add_ps(value[c], bias);
         if (along && p->beta && (size_t)c < r->width)
-            value[c] = add_v(value[c], load_rows(y, rows));
-        value[c] = min_v(high, max_v(low, value[c]));
-        if (along && (size_t)c < r->width)
-            store_rows(y, rows, value[c]);
+            value[c] = _mm256_add_ps(value[c], load_rows(y, rows));
+        value[c] = _mm256_min_ps(high, _mm256_max_ps(low, value[c]));
+        if (along && (size_t)c < r->width) {
+            if (rows == MSW__NARROW_LANES)
+                _mm256_storeu_ps(y, value[c]);
+            else
+                store_rows(y, rows, value[c]);
+        }
     }
     if (!along)
-        store_across(r, row, rows, value);
+        store_across(C, r, row, rows, value);
 }
 
-INLINE void run_strips(const int C, const uint32_t BANDS, const bool PAIRED, const run *r,
-                       const msw__stage *s)
+INLINE void run_stage(const int C, const uint32_t BANDS, const bool PAIRED, const run *r,
+                      const msw__stage *s)
 {
-    const uint32_t *code = r->w->code + s->code;
+    const uint32_t *header = r->w->code + s->code, *code = header + MSW__NARROW_HEADER;
+    const float *x = load_panel(C, r, s);
 
-    for (uint32_t n = s->strips; n; n--) {
-        const uint32_t *header = code, *counts = code + MSW__NARROW_COUNTS;
-        float *sums = r->sums + (size_t)(header[0] & MSW__STRIP_MASK) * MSW__LANES * C;
-        vector sum[MAX_COLUMNS], other[MAX_COLUMNS];
+    if (r->w->skips && is_huge(x, (size_t)s->slices * (size_t)C)) {
+        if (x != r->panel)
+            memcpy(r->panel, x, MSW__UNITS * MSW__UNIT * sizeof *x);
+        msw__narrow_stage_c(r, s);
+        return;
+    }
+    if (header[MSW__QUADS])
+        code = run_quads(C, BANDS, PAIRED, r, code, header[MSW__QUADS], s->slices, x);
+    for (uint32_t u = 0; u < s->slices; u++)
+        if (header[MSW__LOOKUPS_OF + u])
+            code = run_lookups(C, BANDS, PAIRED, r, code, header[MSW__LOOKUPS_OF + u],
+                               x + u * MSW__UNIT * (uint32_t)C);
+    for (uint32_t u = 0; u < s->slices; u++) {
+        const float *unit = x + u * MSW__UNIT * (uint32_t)C;
+        const uint32_t n = header[MSW__FREE_OF + u];
 
-        code += MSW__NARROW_HEADER;
-        UNROLL for (int c = 0; c < C; c++) {
-            sum[c] = header[0] & MSW__STRIP_FIRST ? zero_v()
-                                                  : load_v(sums + c * MSW__LANES);
-            other[c] = zero_v();
-        }
-        RUN_RECORDS(counts[MSW__LOOKUP], LOOK_UP);
-        RUN_RECORDS(counts[MSW__FREE], MULTIPLY);
-        if (BANDS == 2 && PAIRED &&
-            (counts[MSW__LOOKUP_UPPER] | counts[MSW__FREE_UPPER] |
-             counts[MSW__LOOKUP_LOWER] | counts[MSW__FREE_LOWER])) {
-            vector upper[MAX_COLUMNS], lower[MAX_COLUMNS];
-
-            code = run_half(C, r, code, counts + MSW__LOOKUP_UPPER, upper);
-            code = run_half(C, r, code, counts + MSW__LOOKUP_LOWER, lower);
-            UNROLL for (int c = 0; c < C; c++)
-                sum[c] = add_v(sum[c], fold(upper[c], lower[c]));
-        }
-        UNROLL for (int c = 0; C < 4 && c < C; c++)
-            sum[c] = add_v(sum[c], other[c]);
-        if (header[0] & MSW__STRIP_LAST)
-            store_strip(C, BANDS, r, header[1], header[2], sum, sums);
-        else
-            UNROLL for (int c = 0; c < C; c++)
-                store_v(sums + c * MSW__LANES, sum[c]);
+        if (n && C == MAX_COLUMNS)
+            run_products(C, 2, r, code, n, unit, 2);
+        if (n)
+            code = run_products(C, C == 1 ? 1 : 2, r, code, n, unit, 0);
     }
 }
 
-typedef void strips_function(const run *r, const msw__stage *s);
+INLINE void run_chunk(const int C, const uint32_t BANDS, const bool PAIRED, const run *r)
+{
+    const msw__chunk *chunk = r->chunk;
+    uint32_t row = (uint32_t)chunk->first_row;
 
-#define DEFINE_STRIPS(C, BANDS)                                                           \
-    static void strips_##C##_##BANDS##_apart(const run *r, const msw__stage *s)           \
-    {                                                                                     \
-        run_strips(C, BANDS, false, r, s);                                                \
-    }                                                                                     \
-    static void strips_##C##_##BANDS##_paired(const run *r, const msw__stage *s)          \
-    {                                                                                     \
-        run_strips(C, BANDS, true, r, s);                                                 \
+    for (size_t i = 0; i < chunk->stage_count; i++)
+        run_stage(C, BANDS, PAIRED, r, &r->w->stages[chunk->stage + i]);
+    for (uint32_t i = 0; i < chunk->strip_count; i++) {
+        const uint32_t rows = msw__narrow_rows(r->w, chunk, row);
+
+        store_strip(C, BANDS, r, row, rows, r->sums + i * lanes(C));
+        row += rows;
     }
-#define DEFINE_ALL(C)   \
-    DEFINE_STRIPS(C, 1) \
-    DEFINE_STRIPS(C, 2) \
-    DEFINE_STRIPS(C, 4) \
-    DEFINE_STRIPS(C, 8) \
-    DEFINE_STRIPS(C, 16)
+}
+
+typedef void chunk_function(const run *r);
+
+#define DEFINE_CHUNK(C, BANDS)                                  \
+    static void chunk_##C##_##BANDS##_apart(const run *r)       \
+    {                                                           \
+        run_chunk(C, BANDS, false, r);                          \
+    }                                                           \
+    static void chunk_##C##_##BANDS##_paired(const run *r)      \
+    {                                                           \
+        run_chunk(C, BANDS, true, r);                           \
+    }
+#define DEFINE_ALL(C)  \
+    DEFINE_CHUNK(C, 1) \
+    DEFINE_CHUNK(C, 2) \
+    DEFINE_CHUNK(C, 4) \
+    DEFINE_CHUNK(C, 8)
 
 DEFINE_ALL(1)
 DEFINE_ALL(2)
 DEFINE_ALL(4)
 
-#define BOTH(C, BANDS) {strips_##C##_##BANDS##_apart, strips_##C##_##BANDS##_paired}
-#define ALL(C) {BOTH(C, 1), BOTH(C, 2), BOTH(C, 4), BOTH(C, 8), BOTH(C, 16)}
+#define BOTH(C, BANDS) {chunk_##C##_##BANDS##_apart, chunk_##C##_##BANDS##_paired}
+#define ALL(C) {BOTH(C, 1), BOTH(C, 2), BOTH(C, 4), BOTH(C, 8)}
 
 /* By the logarithms of columns and bands. */
-static strips_function *const strips[3][5][2] = {ALL(1), ALL(2), ALL(4)};
-
-INLINE void run_chunk(const int C, const run *r, const msw__chunk *chunk)
-{
-    const msw__packing *w = r->w;
-    strips_function *run_strips_of = strips[__builtin_ctz((unsigned)C)]
-                                           [__builtin_ctz(w->bands)][w->paired];
-
-    for (size_t i = 0; i < chunk->stage_count; i++) {
-        const msw__stage *s = &w->stages[chunk->stage + i];
-
-        load_panel(C, r, s);
-        if (w->skips && is_huge(r, s)) {
-            msw__narrow_stage_c(r, s);
-            continue;
-        }
-        build_tables(C, r, s);
-        run_strips_of(r, s);
-    }
-}
+static chunk_function *const chunks[3][4][2] = {ALL(1), ALL(2), ALL(4)};
 
 void KERNEL(const msw__packing *w, size_t chunk, const msw__product *p, size_t column,
             char *slab)
 {
     const size_t left = p->n - column;
     const size_t columns = left < 2 ? 1 : left < 3 ? 2 : MAX_COLUMNS;
-    const run r = msw__narrow_begin(w, p, column, columns, slab);
+    const run r = msw__narrow_begin(w, chunk, p, column, columns,
+                                    columns == 1 ? LANES_OF_ONE : MSW__NARROW_LANES, slab);
 
-    if (columns == 1)
-        run_chunk(1, &r, &w->chunks[chunk]);
-    else if (columns == 2)
-        run_chunk(2, &r, &w->chunks[chunk]);
-    else
-        run_chunk(4, &r, &w->chunks[chunk]);
+    chunks[__builtin_ctz((unsigned)columns)][__builtin_ctz(w->bands)][w->paired](&r);
 }

@@ -48,7 +48,7 @@ class Pack(ToolCase):
         self.run_msw('pack', '-q', 'x.msw', '-o', 'y.msw', '--cpu', 'c')
         w = self.tensors('y.msw')['w']
         self.assertEqual((w['wide']['columns'], w['wide']['rows']), (16, 8))
-        self.assertEqual((w['narrow']['columns'], w['narrow']['rows']), (4, 16))
+        self.assertEqual((w['narrow']['columns'], w['narrow']['rows']), (4, 8))
         self.run_msw('pack', '-f', 'x.msw', '-o', 'y.msw', '--cpu', 'c', '--n', 1000)
         w = self.tensors('y.msw')['w']
         self.assertEqual([w['narrow'], w['wide']].count(None), 1)

@@ -49,8 +49,17 @@ typedef struct msw__admm_scratch {
     uint8_t *classes;
     size_t *columns[2]; /* of the views of weights and D */
     msw__admm_sums *sums;
-    size_t blocks, column_count, sum_count;
+    float *choice;      /* of ranks: one per block of all layers */
+    size_t blocks, column_count, sum_count, choice_count;
 } msw__admm_scratch;
+
+/* Of a data-parallel run; count 0 outside of one. */
+typedef struct msw__ranks {
+    int (*allreduce)(void *data, size_t count, msw_real type, void *user);
+    void *user;
+    uint32_t rank, count;
+    bool stop; /* msw_admm_stop() on some rank, as all ranks know */
+} msw__ranks;
 
 enum msw__admm_state {
     MSW__IDLE,
@@ -79,6 +88,7 @@ struct msw_admm {
     uintptr_t callback_frame; /* MSW__FRAME() of what called the host's callback; 0: none
                                  is running */
     msw__admm_scratch scratch;
+    msw__ranks ranks;
     size_t *columns;          /* memory of a view, FROZEN phase */
     size_t column_count;
     uint8_t *done;            /* one per task: it has run */
@@ -212,6 +222,38 @@ void msw__layer_mask(const msw_admm *admm, const msw__layer *layer, msw_tensor *
 /* Restore the structure of a frozen layer's weights. MSW_E_NUMERIC: they are not finite,
  * and untouched. */
 msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
+
+/* admm_hash.c */
+
+uint64_t msw__admm_hash(const msw_admm *admm);
+uint64_t msw__hash_word(uint64_t h, uint32_t word);
+
+/* admm_ranks.c: what all ranks of a data-parallel run call in the same order. Outside of
+ * one, or alone in it, they do nothing. */
+
+/* Before all else in a run, and at its end. Of MSW_E_INVAL other ranks do not hear. */
+msw_status msw__ranks_join(msw_admm *admm, const msw_host *host) MSW_NODISCARD;
+void msw__ranks_leave(msw_admm *admm);
+/* Whether there are others. */
+bool msw__ranks_many(const msw_admm *admm);
+/* The status that all ranks have from here on: their own, or that of another one. *stop,
+ * or NULL, becomes true when it is so on one; *loss, or NULL, the mean. */
+msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop,
+                            double *loss) MSW_NODISCARD;
+/* @p status when the ranks have not the same hash, combined with @p mark. */
+msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark,
+                              msw_status status) MSW_NODISCARD;
+/* Means over the ranks. */
+msw_status msw__ranks_gradients(msw_admm *admm) MSW_NODISCARD;
+/* Whether somebody wants the run to stop: once. */
+bool msw__ranks_stop(msw_admm *admm);
+/* Whether this rank chooses the classes of a layer. */
+bool msw__ranks_own(const msw_admm *admm, uint32_t layer);
+/* Classes and magnitudes of a layer, from the scratch into its part of scratch.choice,
+ * which is zero at first; all parts of all ranks; and back. */
+void msw__ranks_put_choice(msw_admm *admm, uint32_t layer);
+msw_status msw__ranks_exchange_choices(msw_admm *admm) MSW_NODISCARD;
+void msw__ranks_get_choice(msw_admm *admm, uint32_t layer);
 
 /* admm_run.c */
 

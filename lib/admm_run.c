@@ -9,9 +9,10 @@
 
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
-enum { OLDEST_HOST = sizeof(msw_host) };
+enum { OLDEST_HOST = offsetof(msw_host, allreduce) };
 
 /* What a mini-batch or a round came to; a status < 0 is an error. */
 typedef struct run {
@@ -163,7 +164,7 @@ static msw_status prepare_rollback(msw_admm *admm)
     return MSW_OK;
 }
 
-static msw_status prepare(run *r, const msw_host *host)
+static msw_status take_host(run *r, const msw_host *host)
 {
     msw_admm *admm = r->admm;
     msw_status status;
@@ -176,14 +177,45 @@ static msw_status prepare(run *r, const msw_host *host)
     if (!r->host.loss_gradient || admm->layer_count == 0)
         return msw__admm_fail(admm, MSW_E_INVAL, "no %s",
                               admm->layer_count ? "loss_gradient" : "layers");
-    status = admm->phase == MSW_PHASE_ADMM ? msw__admm_begin(admm)
-                                           : msw__admm_reserve_tasks(admm);
+    return msw__ranks_join(admm, &r->host);
+}
+
+static msw_status prepare_memory(run *r)
+{
+    msw_admm *admm = r->admm;
+    msw_status status = msw__admm_reserve_tasks(admm);
+
     if (!status)
         status = prepare_pointers(admm);
     if (!status)
         status = prepare_rollback(admm);
     if (!status && !r->host.step)
         status = msw__optimiser_prepare(admm);
+    return status;
+}
+
+/* All ranks from the same place, as far. */
+static msw_status start_ranks(run *r, msw_status status)
+{
+    const msw_admm *admm = r->admm;
+    uint64_t mark = msw__hash_word(admm->updates, (uint32_t)admm->since);
+
+    mark = msw__hash_word(mark, (uint32_t)r->iterations);
+    mark = msw__hash_word(mark, (uint32_t)(r->iterations >> 32));
+    mark = msw__hash_word(mark, (uint32_t)admm->options.update_every);
+    status = msw__ranks_agree(r->admm, status, NULL, NULL);
+    return status ? status : msw__ranks_compare(r->admm, mark, MSW_E_INVAL);
+}
+
+static msw_status prepare(run *r, const msw_host *host)
+{
+    msw_status status = take_host(r, host);
+
+    if (status)
+        return status;
+    status = start_ranks(r, prepare_memory(r));
+    if (!status && r->admm->phase == MSW_PHASE_ADMM)
+        status = msw__admm_begin(r->admm);
     return status;
 }
 
@@ -239,13 +271,18 @@ static msw_status mini_batch(run *r, bool *stop)
     double loss;
 
     status = call_loss_gradient(r, &loss, stop);
+    if (!status && !*stop && !isfinite(loss))
+        status = msw__admm_fail(admm, MSW_E_NUMERIC, "loss is %g", loss);
+    status = msw__ranks_agree(admm, status, stop, &loss);
     if (status || *stop)
         return status;
-    if (!isfinite(loss))
-        return msw__admm_fail(admm, MSW_E_NUMERIC, "loss is %g", loss);
-    status = regularise(admm);
+    status = msw__ranks_gradients(admm);
     if (!status)
-        status = r->host.step ? host_step(r, stop) : built_in_step(admm);
+        status = msw__ranks_agree(admm, regularise(admm), NULL, NULL);
+    if (status)
+        return status;
+    status = r->host.step ? host_step(r, stop) : built_in_step(admm);
+    status = msw__ranks_agree(admm, status, stop, NULL);
     if (status)
         return status;
     admm->loss_sum += loss;
@@ -327,12 +364,14 @@ static msw_status end_round(run *r, bool *stop)
     status = guard(admm);
     if (!status && admm->phase == MSW_PHASE_ADMM)
         status = msw__admm_step_z(admm);
+    if (!status)
+        status = msw__ranks_compare(admm, 0, MSW_E_HOST);
     if (status)
         return status;
     if (admm->phase == MSW_PHASE_FROZEN)
         msw__admm_end_round(admm);
     tolerated = converged(admm); /* of this update, whatever progress sets */
-    status = report(r, loss, stop);
+    status = msw__ranks_agree(admm, report(r, loss, stop), stop, NULL);
     if (!status && !*stop && tolerated) {
         admm->stop_reason = MSW_STOP_CONVERGED;
         *stop = true;
@@ -349,7 +388,7 @@ static msw_status loop(run *r)
     bool stop = false;
 
     while (!status && !stop) {
-        if (atomic_exchange(&admm->stop, 0)) {
+        if (msw__ranks_stop(admm)) {
             admm->stop_reason = MSW_STOP_REQUESTED;
             break;
         }
@@ -374,6 +413,7 @@ msw_status msw_admm_run(msw_admm *admm, const msw_host *host, uint64_t iteration
     status = prepare(&r, host);
     if (!status)
         status = loop(&r);
+    msw__ranks_leave(admm);
     if (status)
         admm->stop_reason = MSW_STOP_ERROR;
     return msw__admm_leave(admm, status);

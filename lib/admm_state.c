@@ -20,6 +20,7 @@ static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
         s->blocks = s->blocks > p->block_count ? s->blocks : p->block_count;
         s->column_count = s->column_count > p->columns ? s->column_count : p->columns;
         s->sum_count = s->sum_count > msw__update_tasks(p) ? s->sum_count : msw__update_tasks(p);
+        s->choice_count += msw__ranks_many(admm) ? p->block_count : 0;
     }
 }
 
@@ -33,6 +34,7 @@ void msw__admm_close_scratch(msw_admm *admm)
     for (size_t i = 0; i < 2; i++)
         msw__free(admm->ctx, s->columns[i], s->column_count, sizeof *s->columns[i]);
     msw__free(admm->ctx, s->sums, s->sum_count, sizeof *s->sums);
+    msw__free(admm->ctx, s->choice, s->choice_count, sizeof *s->choice);
     memset(s, 0, sizeof *s);
 }
 
@@ -63,6 +65,10 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
         status = msw__alloc(&memory, admm->ctx, s->blocks, 1);
         s->classes = memory;
     }
+    if (!status && all && s->choice_count > 0) {
+        status = msw__calloc(&memory, admm->ctx, s->choice_count, sizeof *s->choice);
+        s->choice = memory;
+    }
     if (status)
         msw__admm_close_scratch(admm);
     return status;
@@ -75,7 +81,8 @@ uint64_t msw__admm_scratch_bytes(const msw_admm *admm)
     largest_sizes(admm, &s);
     return (uint64_t)s.blocks * (sizeof *s.candidates + sizeof *s.magnitudes + 1) +
            (uint64_t)s.column_count * 2 * sizeof *s.columns[0] +
-           (uint64_t)s.sum_count * sizeof *s.sums;
+           (uint64_t)s.sum_count * sizeof *s.sums +
+           (uint64_t)s.choice_count * sizeof *s.choice;
 }
 
 /* State */

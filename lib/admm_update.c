@@ -87,10 +87,13 @@ static double rho_ratio(const msw_admm *admm, const msw__layer *l, bool first)
     return first ? 0 : l->rho / next_rho(admm, l);
 }
 
-static void choose_classes(msw_admm *admm, msw__update_job *j, size_t prune, size_t unify)
+static void choose_classes(msw_admm *admm, msw__update_job *j, double share)
 {
     const size_t blocks = j->plan->block_count;
+    size_t prune, unify;
 
+    msw__shares_count(&prune, &unify, share * j->layer->prune, share * j->layer->unify,
+                      blocks);
     if (prune + unify == 0) {
         memset(admm->scratch.classes, MSW_CLASS_FREE, blocks);
         return;
@@ -99,18 +102,35 @@ static void choose_classes(msw_admm *admm, msw__update_job *j, size_t prune, siz
     msw__project_classes(admm->scratch.classes, j->candidates, blocks, prune, unify);
 }
 
-static void update_layer(msw_admm *admm, msw__layer *l, double share, double ratio)
+/* Each rank for its share of the layers. */
+static msw_status choose_with_ranks(msw_admm *admm, double share)
 {
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw__update_job j;
+
+        if (!admm->layers[i].plan || !msw__ranks_own(admm, i))
+            continue;
+        open_job(&j, admm, &admm->layers[i], 1);
+        set_importance(&j.h, &j, admm->layers[i].importance);
+        choose_classes(admm, &j, share);
+        msw__ranks_put_choice(admm, i);
+    }
+    return msw__ranks_exchange_choices(admm);
+}
+
+static void update_layer(msw_admm *admm, uint32_t layer, double share, double ratio)
+{
+    msw__layer *l = &admm->layers[layer];
     const size_t tasks = msw__update_tasks(l->plan);
     msw__admm_sums sums;
-    size_t prune, unify;
     msw__update_job j;
 
     open_job(&j, admm, l, ratio);
     set_importance(&j.h, &j, l->importance);
-    msw__shares_count(&prune, &unify, share * l->prune, share * l->unify,
-                      l->plan->block_count);
-    choose_classes(admm, &j, prune, unify);
+    if (msw__ranks_many(admm))
+        msw__ranks_get_choice(admm, layer);
+    else
+        choose_classes(admm, &j, share);
     msw__admm_all_tasks(admm, tasks, msw__project_task, &j);
     memcpy(l->classes, j.classes, l->plan->block_count);
     for (size_t b = 0; b < l->plan->block_count; b++)
@@ -142,16 +162,21 @@ static msw_status prepare_update(msw_admm *admm, bool first)
 static msw_status update_all(msw_admm *admm, bool first)
 {
     const double share = msw__ramp(&admm->options, admm->updates);
-    const msw_status status = prepare_update(admm, first);
+    msw_status status = prepare_update(admm, first);
 
-    if (status)
+    status = msw__ranks_agree(admm, status, NULL, NULL);
+    if (!status && msw__ranks_many(admm))
+        status = choose_with_ranks(admm, share);
+    if (status) {
+        msw__admm_close_scratch(admm);
         return status;
+    }
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__layer *l = &admm->layers[i];
 
         if (!l->plan)
             continue;
-        update_layer(admm, l, share, rho_ratio(admm, l, first));
+        update_layer(admm, i, share, rho_ratio(admm, l, first));
         if (!first)
             l->rho = next_rho(admm, l);
     }
@@ -179,6 +204,7 @@ msw_status msw__admm_begin(msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             status = msw__layer_allocate_state(admm, &admm->layers[i]);
+    status = msw__ranks_agree(admm, status, NULL, NULL);
     if (!status)
         status = update_all(admm, true);
     if (status) {

@@ -465,7 +465,8 @@ static void test_structs(void **state)
     INPUT(msw_admm_options, call_admm, NULL);
     INPUT(msw_layer_options, call_layer, NULL);
     OUTPUT(msw_admm_memory, call_admm_memory);
-    INPUT(msw_host, call_run, prepare_host);
+    check_sizes(call_run, prepare_host, sizeof(msw_host), offsetof(msw_host, allreduce),
+                false);
     LONGER_INPUT(msw_store_options, call_add_tensor, expected_n);
     OUTPUT(msw_store_info, call_loss);
     INPUT(msw_io, call_write, prepare_io);

@@ -58,6 +58,7 @@ typedef enum msw_stop_reason {
     MSW_STOP_ERROR = 5       /**< the run returned a status other than MSW_OK */
 } msw_stop_reason;
 typedef enum msw_residual { MSW_RESIDUAL_PRIMAL = 0, MSW_RESIDUAL_DUAL = 1 } msw_residual;
+typedef enum msw_real { MSW_REAL_FLOAT = 0, MSW_REAL_DOUBLE = 1 } msw_real;
 
 /** The enums above go into uint32_t. */
 typedef struct msw_admm_options {
@@ -153,7 +154,36 @@ typedef struct msw_host {
 
     /** After each Z/U update, when frozen every update_every steps; NULL to skip. */
     int (*progress)(const msw_admm_progress *progress, void *user);
+
+    /**
+     * For data-parallel training, below: replace each of the @p count floats or doubles
+     * at @p data by the sum of those that the ranks gave, on every rank to the same bits;
+     * added in the order of the ranks they do not depend on timing either. Anything but
+     * 0 is an error, on which the other ranks must not be left waiting. Not called where
+     * rank_count is at most 1.
+     */
+    int (*allreduce)(void *data, size_t count, msw_real type, void *user);
+    uint32_t rank, rank_count; /**< rank < rank_count; 0 and 0: one process */
 } msw_host;
+
+/* Data-parallel training: processes or threads, the ranks, each with a solver and weights
+ * of its own and a part of the data.
+ *
+ * In msw_admm_run() all ranks have the same layers, options and weights, and ask for
+ * the same number of iterations. loss_gradient gives the loss and the gradient of the
+ * rank's own mini-batch; the run takes their means over the ranks, so that every rank does the same
+ * step. In an update each rank chooses the classes of its share of the layers, and the
+ * choices are exchanged. After every update the ranks compare msw_admm_hash(): when
+ * they have drifted apart, by a host's step for instance, all stop with MSW_E_HOST;
+ * when they are not equal at the start, with MSW_E_INVAL and nothing changed. Whatever
+ * fails or stops on one rank ends the run on all: with its own status there, and with
+ * the same status elsewhere. So a NaN on one rank is MSW_E_NUMERIC on every rank, and no
+ * rank takes that step. Only a step that fails on some ranks may leave them one step
+ * apart. MSW_E_INVAL for the host struct itself is not told to the other ranks.
+ *
+ * In its own loop the host sums the loss gradients over the ranks before
+ * msw_admm_add_penalty(), or when frozen before msw_admm_mask_gradient(). All else every
+ * rank calls as if it were alone: the same weights and gradients give the same bits. */
 
 MSW_API void msw_admm_options_init_sized(msw_admm_options *o, size_t size);
 MSW_API void msw_layer_options_init_sized(msw_layer_options *o, size_t size);
@@ -306,6 +336,14 @@ MSW_API msw_phase msw_admm_phase(const msw_admm *admm);
 MSW_API uint32_t msw_admm_layer_count(const msw_admm *admm);
 /** NULL: no such layer. Lives as long as the solver. */
 MSW_API const char *msw_admm_layer_name(const msw_admm *admm, uint32_t layer);
+/**
+ * To compare solvers, such as those of ranks, without sending their weights: of the bits
+ * of all weights and, for layers with a plan, of Z and U, or when frozen of the classes
+ * and signs. 64-bit FNV-1a over 32-bit words (h = (h ^ word) * 0x100000001b3, from
+ * 0xcbf29ce484222325); no protection against forgery. MSW_E_STATE inside callbacks other
+ * than progress.
+ */
+MSW_API msw_status msw_admm_hash(uint64_t *out, const msw_admm *admm) MSW_NODISCARD;
 /** Updates done. */
 MSW_API uint32_t msw_admm_updates(const msw_admm *admm);
 MSW_API double msw_admm_learning_rate(const msw_admm *admm);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Data-parallel runs. Every decision is made of what all ranks have summed up, so that
+ * all make the same and none waits for one that has left. */
+#include "admm.h"
+
+#include <math.h>
+
+/* What the ranks tell each other in one sum. */
+enum {
+    LOSS,
+    HOST_STOP,           /* a callback returned > 0 */
+    ASKED_STOP,          /* msw_admm_stop() */
+    FAILED = ASKED_STOP, /* + n: the status -n */
+    STATUSES = 15,
+    TOLD = FAILED + STATUSES + 1
+};
+
+bool msw__ranks_many(const msw_admm *admm)
+{
+    return admm->ranks.count > 1;
+}
+
+msw_status msw__ranks_join(msw_admm *admm, const msw_host *host)
+{
+    const bool many = host->rank_count > 1;
+
+    if (many ? !host->allreduce || host->rank >= host->rank_count : host->rank > 0)
+        return msw__admm_fail(admm, MSW_E_INVAL, "rank %lu of %lu%s",
+                              (unsigned long)host->rank, (unsigned long)host->rank_count,
+                              host->allreduce ? "" : " without allreduce");
+    admm->ranks = (msw__ranks){.allreduce = host->allreduce, .user = host->user,
+                               .rank = host->rank, .count = host->rank_count};
+    return MSW_OK;
+}
+
+/* A wish to stop that the run did not come to is for the next one. */
+void msw__ranks_leave(msw_admm *admm)
+{
+    if (admm->ranks.stop)
+        atomic_store(&admm->stop, 1);
+    admm->ranks = (msw__ranks){0};
+}
+
+static msw_status allreduce(msw_admm *admm, void *data, size_t count, msw_real type)
+{
+    int code;
+
+    admm->callback_frame = MSW__FRAME();
+    code = admm->ranks.allreduce(data, count, type, admm->ranks.user);
+    admm->callback_frame = 0;
+    if (!code)
+        return MSW_OK;
+    admm->host_code = code;
+    return msw__admm_fail(admm, MSW_E_HOST, "allreduce returned %d", code);
+}
+
+static msw_status failure_elsewhere(msw_admm *admm, const double told[TOLD])
+{
+    for (int i = 1; i <= STATUSES; i++)
+        if (told[FAILED + i] > 0)
+            return msw__admm_fail(admm, (msw_status)-i, "on another rank: %s",
+                                  msw_status_text((msw_status)-i));
+    return MSW_OK;
+}
+
+msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop, double *loss)
+{
+    double told[TOLD] = {0};
+    msw_status sum;
+
+    if (!msw__ranks_many(admm))
+        return status;
+    told[LOSS] = loss && isfinite(*loss) ? *loss : 0;
+    told[HOST_STOP] = stop && *stop;
+    told[ASKED_STOP] = atomic_exchange(&admm->stop, 0);
+    if (status)
+        told[FAILED - (int)status] = 1;
+    sum = allreduce(admm, told, TOLD, MSW_REAL_DOUBLE);
+    if (status || sum)
+        return status ? status : sum;
+    admm->ranks.stop = admm->ranks.stop || told[ASKED_STOP] > 0;
+    if (stop && told[HOST_STOP] > 0) {
+        admm->stop_reason = MSW_STOP_HOST;
+        *stop = true;
+    }
+    if (loss)
+        *loss = told[LOSS] / admm->ranks.count;
+    return failure_elsewhere(admm, told);
+}
+
+/* The sum of the hashes' halves, which are exact in double, is a multiple of each rank's
+ * own when all are equal; and when they are not, one rank at least sees it. */
+msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark, msw_status status)
+{
+    double own[2], sums[2];
+    uint64_t hash;
+    msw_status sum;
+
+    if (!msw__ranks_many(admm))
+        return MSW_OK;
+    hash = msw__hash_word(msw__admm_hash(admm) + mark, 0);
+    sums[0] = own[0] = (double)(hash >> 32);
+    sums[1] = own[1] = (double)(hash & UINT32_MAX);
+    sum = allreduce(admm, sums, 2, MSW_REAL_DOUBLE);
+    if (!sum && (sums[0] != own[0] * admm->ranks.count ||
+                 sums[1] != own[1] * admm->ranks.count))
+        sum = msw__admm_fail(admm, status, "the ranks' weights or solvers differ");
+    return msw__ranks_agree(admm, sum, NULL, NULL);
+}
+
+msw_status msw__ranks_gradients(msw_admm *admm)
+{
+    const float count = (float)admm->ranks.count;
+
+    if (!msw__ranks_many(admm))
+        return MSW_OK;
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw_tensor *g = admm->layers[i].gradient;
+        const msw_status status = allreduce(admm, g->data, g->count, MSW_REAL_FLOAT);
+
+        if (status)
+            return status;
+        for (size_t k = 0; k < g->count; k++)
+            g->data[k] /= count;
+    }
+    return MSW_OK;
+}
+
+bool msw__ranks_stop(msw_admm *admm)
+{
+    const bool stop = admm->ranks.stop;
+
+    if (!msw__ranks_many(admm))
+        return atomic_exchange(&admm->stop, 0);
+    admm->ranks.stop = false;
+    return stop;
+}
+
+/* Shares of the layers */
+
+/* Neighbouring layers of about equally many weights for each rank. */
+bool msw__ranks_own(const msw_admm *admm, uint32_t layer)
+{
+    double all = 0, middle = 0, owner;
+
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw__layer *l = &admm->layers[i];
+        const double count = l->plan ? (double)l->weights->count : 0;
+
+        if (i == layer)
+            middle = all + count / 2;
+        all += count;
+    }
+    owner = floor(middle / all * admm->ranks.count);
+    return owner == admm->ranks.rank;
+}
+
+/* A block's choice is one float: its magnitude, which is >= 0, when it is unified, and
+ * otherwise -1 - class. Ranks that did not choose have 0 there, so that the sum is what the
+ * one that did has. */
+
+static float *choices(const msw_admm *admm, uint32_t layer)
+{
+    float *choice = admm->scratch.choice;
+
+    for (uint32_t i = 0; i < layer; i++)
+        choice += admm->layers[i].plan ? admm->layers[i].plan->block_count : 0;
+    return choice;
+}
+
+void msw__ranks_put_choice(msw_admm *admm, uint32_t layer)
+{
+    const msw__admm_scratch *s = &admm->scratch;
+    float *choice = choices(admm, layer);
+
+    for (size_t b = 0; b < admm->layers[layer].plan->block_count; b++)
+        choice[b] = s->classes[b] == MSW_CLASS_UNIFIED ? s->magnitudes[b]
+                                                       : (float)(-1 - s->classes[b]);
+}
+
+msw_status msw__ranks_exchange_choices(msw_admm *admm)
+{
+    const msw__admm_scratch *s = &admm->scratch;
+    msw_status status = MSW_OK;
+
+    if (s->choice_count > 0)
+        status = allreduce(admm, s->choice, s->choice_count, MSW_REAL_FLOAT);
+    for (size_t b = 0; !status && b < s->choice_count; b++)
+        if (!(s->choice[b] >= 0 && isfinite(s->choice[b])) &&
+            s->choice[b] != -1 - MSW_CLASS_FREE && s->choice[b] != -1 - MSW_CLASS_PRUNED)
+            return msw__admm_fail(admm, MSW_E_HOST,
+                                  "allreduce does not sum over the ranks");
+    return status;
+}
+
+void msw__ranks_get_choice(msw_admm *admm, uint32_t layer)
+{
+    const msw__admm_scratch *s = &admm->scratch;
+    const float *choice = choices(admm, layer);
+
+    for (size_t b = 0; b < admm->layers[layer].plan->block_count; b++) {
+        s->classes[b] = choice[b] >= 0 ? MSW_CLASS_UNIFIED : (uint8_t)(-1 - choice[b]);
+        s->magnitudes[b] = choice[b] >= 0 ? choice[b] : 0;
+    }
+}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # hosts.sh [HOST...]: install libmsw into a prefix, build against it the programs whose
-# training code others wrote (fann, darknet, libtorch; all when none is named) and run a
+# training code others wrote, and one on several ranks (fann, darknet, libtorch, mpi; all when none is named) and run a
 # short training of each on a small made-up data set. Installs what is missing. The last
 # line is "N passed, N failed".
 set -u
@@ -32,6 +32,7 @@ packages() {
         fann) need_packages libfann-dev ;;
         darknet) need_packages darknet ;;
         libtorch) need_packages libtorch-dev libopenblas0-pthread cmake ;;
+        mpi) need_packages libopenmpi-dev openmpi-bin ;;
         *) echo "unknown host: $1" >&2; false ;;
     esac
 }
@@ -148,13 +149,43 @@ test_libtorch() {
         "$work/data"
 }
 
+mpi_run() {
+    n=$1
+    shift
+    mpirun --oversubscribe --allow-run-as-root -n "$n" "$dir/mpi-compress" "$@"
+}
+
+# One hash on all ranks, and as many lines of it.
+same_hashes() {
+    awk -v ranks="$1" '
+        $1 ~ /^hash[.]/ { count++; bad = bad || (hash != "" && $2 != hash); hash = $2 }
+        END { exit bad || count != ranks }' "$2"
+}
+
+mpi_trains() {
+    mpi_run "$1" "$dir/lenet.msw" 3 12 3 "$work/data" >"$dir/figures" || return
+    cat "$dir/figures"
+    within 90 accuracy.dense 100 "$dir/figures" && within 0 residual 0.3 "$dir/figures" &&
+        within 80 accuracy.retrained 100 "$dir/figures" && same_hashes "$1" "$dir/figures"
+}
+
+test_mpi() {
+    check "mpi: builds" make -C examples/mpi "BUILD=$dir" || return
+    for ranks in 1 2 4; do
+        check "mpi: trains on $ranks" mpi_trains "$ranks"
+        mv "$dir/lenet.msw" "$dir/lenet-$ranks.msw"
+    done
+    check "mpi: data missing" names "$dir/none/train" \
+        mpi_run 2 "$dir/x" 1 1 1 "$dir/none"
+}
+
 finish() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]
     exit
 }
 
-[ $# -gt 0 ] || set -- fann darknet libtorch
+[ $# -gt 0 ] || set -- fann darknet libtorch mpi
 rm -rf "$work"
 mkdir -p "$work"
 check "packages" need_packages gcc g++ make cmake meson ninja-build pkg-config \

@@ -37,9 +37,8 @@ static int progress(const msw_admm_progress *p, void *user)
 static bool run(struct compression *c, double first_rate, int steps, const char *what)
 {
     struct run run = {c, first_rate, steps};
-    msw_host host;
+    msw_host host = c->host;
 
-    msw_host_init(&host);
     host.user = &run;
     host.loss_gradient = loss_gradient;
     host.progress = progress;

@@ -154,6 +154,7 @@ bool compression_new(struct compression *c, struct trainer *trainer,
     msw_status status;
 
     *c = (struct compression){.trainer = trainer, .recipe = recipe};
+    msw_host_init(&c->host);
     status = new_context(&c->context);
     if (status == MSW_OK)
         status = new_solver(c);
@@ -201,6 +202,8 @@ void compression_report(const struct compression *c, int step, int steps, double
     int epoch_steps = trainer_epoch_steps(c->trainer);
     int every = compression_update_every(c);
 
+    if (c->quiet)
+        return;
     progress_show(what, step, steps);
     /* A line for each epoch: at the first report after its end. */
     if (step / epoch_steps == (step - every) / epoch_steps && step < steps)

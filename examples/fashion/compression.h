@@ -43,6 +43,8 @@ struct compression {
     msw_context *context;
     msw_admm *admm;
     msw_tensor *weights[PARAMETERS], *gradient[PARAMETERS], *velocity[PARAMETERS];
+    msw_host host; /* for the callbacks: of several ranks, which one this is */
+    bool quiet;    /* no progress */
 };
 
 /* Functions returning bool have said on stderr what went wrong when it is false. */

@@ -12,6 +12,7 @@ bool trainer_new(struct trainer *t, const struct dataset *set, struct values *we
 
     *t = (struct trainer){.set = set,
                           .weights = weights,
+                          .parts = WORKERS,
                           .learning_rate = 0.02f,
                           .momentum = 0.9f,
                           .weight_decay = 5e-4f};
@@ -72,8 +73,8 @@ static void worker_gradient(struct trainer *t, struct worker *worker,
     }
     memset(worker->gradient.all, 0, PARAMETER_VALUES * sizeof(float));
     network_forward(a, t->weights, PART);
-    worker->loss =
-        network_backward(&worker->gradient, a, t->weights, labels, PART, 1.0f / BATCH);
+    worker->loss = network_backward(&worker->gradient, a, t->weights, labels, PART,
+                                    1.0f / (float)(t->parts * PART));
 }
 
 static void add_up_gradients(struct trainer *t)
@@ -84,7 +85,7 @@ static void add_up_gradients(struct trainer *t)
     for (int i = 0; i < PARAMETER_VALUES; i++) {
         float sum = t->worker[0].gradient.all[i];
 
-        for (int j = 1; j < WORKERS; j++)
+        for (int j = 1; j < t->parts; j++)
             sum += t->worker[j].gradient.all[i];
         t->gradient.all[i] = sum;
     }
@@ -106,12 +107,12 @@ double trainer_gradient(struct trainer *t)
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static, 1)
 #endif
-    for (int i = 0; i < WORKERS; i++)
-        worker_gradient(t, &t->worker[i], order + i * PART, batch_seed);
+    for (int i = 0; i < t->parts; i++)
+        worker_gradient(t, &t->worker[i], order + (t->first_part + i) * PART, batch_seed);
     add_up_gradients(t);
-    for (int i = 0; i < WORKERS; i++)
+    for (int i = 0; i < t->parts; i++)
         loss += t->worker[i].loss;
-    return loss / BATCH;
+    return loss / (t->parts * PART);
 }
 
 void trainer_step(struct trainer *t)

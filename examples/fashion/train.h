@@ -32,6 +32,7 @@ struct trainer {
     struct rng rng;
     uint32_t *order;        /* the images in this epoch's order */
     uint32_t next;          /* first image in `order` not yet used */
+    int first_part, parts;  /* of each mini-batch, that this trainer works on: all */
     float learning_rate, momentum, weight_decay;
     int shift;              /* images are moved by up to so many pixels, and mirrored */
 };
@@ -44,7 +45,8 @@ void trainer_free(struct trainer *t);
 /* Mini-batches in one epoch; the few images that fill no batch wait for another one. */
 int trainer_epoch_steps(const struct trainer *t);
 
-/* Loss of the next mini-batch, and its gradient in t->gradient. */
+/* Loss of the next mini-batch, or of the trainer's parts of it, and its gradient in
+ * t->gradient. */
 double trainer_gradient(struct trainer *t);
 
 /* weights -= learning_rate * velocity, velocity = momentum * velocity + gradient */

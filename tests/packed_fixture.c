@@ -105,7 +105,7 @@ msw_status packed_run(float *y, const msw_gemm *g, size_t rows, size_t columns, 
     need(x != NULL);
     for (size_t i = 0; i < columns * n; i++)
         x[i] = random_float(&seed);
-    memset(y, 0, rows * n * sizeof *y);
+    memset(y, 0xff, rows * n * sizeof *y); /* what no product gives */
     msw_gemm_call_init(&call);
     call.x = x;
     call.y = y;

@@ -24,7 +24,8 @@ msw_reader *packed_open(msw_context *ctx, const packed_file *f, bool trusted);
 /* Every bit of them, classes and plan. */
 bool packed_same(const msw_unified *a, const msw_unified *b);
 
-/* Y = W X for n columns of fixed random numbers, rows x n; y has room for it. */
+/* Y = W X for n columns of fixed random numbers, rows x n; y has room for it, and what is
+ * not written has all bits set. */
 msw_status packed_run(float *y, const msw_gemm *g, size_t rows, size_t columns, size_t n);
 
 #endif /* MSW_TESTS_PACKED_FIXTURE_H */

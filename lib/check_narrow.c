@@ -330,12 +330,12 @@ static const char *check_code(walk *k)
             return "records of no unit";
     if (!check_quads(k, header[MSW__QUADS]))
         return "look-ups of several units";
-    for (uint32_t u = 0; u < k->stage->slices; u++)
+    for (uint32_t u = 0; u < k->stage->slices; u++) {
         if (!check_lookups(k, u, header[MSW__LOOKUPS_OF + u]))
             return "look-ups";
-    for (uint32_t u = 0; u < k->stage->slices; u++)
         if (!check_products(k, u, header[MSW__FREE_OF + u]))
             return "free weights";
+    }
     k->w->visits++;
     return NULL;
 }

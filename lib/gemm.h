@@ -83,9 +83,10 @@ typedef struct msw__product {
  *                   of a row's 4 bytes is its index for unit j; the 8 rows for the first
  *                   groups, then for the second ones, with bit 4 set
  *   look-ups        strips; for each magnitudes; for each a byte for each row: the index in
- *                   the first group (low bits) and in the second. Those of the first unit,
- *                   then those of the next
+ *                   the first group (low bits) and in the second
  *   free records    strips; for each 8 weights for each column of the unit
+ *
+ * Look-ups and free records are those of the first unit, then those of the next.
  *
  * Strips are numbers in the chunk, and ascend. Before the 64 bytes of quads, and before free
  * weights, there are zeros up to a multiple of 64 bytes from the first word of all code.

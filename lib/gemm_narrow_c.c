@@ -161,11 +161,11 @@ void msw__narrow_stage_c(const msw__narrow_run *r, const msw__stage *s)
 
     if (header[MSW__QUADS])
         code = add_quads(r, code, header[MSW__QUADS], s->slices);
-    for (uint32_t u = 0; u < s->slices; u++)
+    for (uint32_t u = 0; u < s->slices; u++) {
         code = look_all_up(r, code, header[MSW__LOOKUPS_OF + u], r->panel + u * unit);
-    for (uint32_t u = 0; u < s->slices; u++)
         if (header[MSW__FREE_OF + u])
             code = multiply_all(r, code, header[MSW__FREE_OF + u], r->panel + u * unit);
+    }
 }
 
 /* Comparisons such that NaN stays. */

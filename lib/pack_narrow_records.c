@@ -308,8 +308,8 @@ void msw__narrow_put_stage(packer *k, const msw__chunk *chunk)
     memset(header, 0, sizeof unwritten);
     k->w->code_count += MSW__NARROW_HEADER;
     put_quads(k, chunk, header);
-    for (uint32_t u = 0; u < k->unit_used; u++)
+    for (uint32_t u = 0; u < k->unit_used; u++) {
         put_lookups(k, chunk, u, header);
-    for (uint32_t u = 0; u < k->unit_used; u++)
         put_products(k, chunk, u, header);
+    }
 }

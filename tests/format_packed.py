@@ -231,17 +231,15 @@ class Narrow:
                 self.add(p, strip, groups, end + (4 * i + u) * magnitudes,
                          lambda g, lane: code[32 * g + 4 * lane + u] & 15)
         at = end + 4 * magnitudes * quads
-        for groups, count in zip(units, lookups):
+        for groups, count, products in zip(units, lookups, free):
             strips, at = self.numbers(p, at, count, chunk)
             end = at + count * magnitudes
             for i, strip in enumerate(strips):
                 code = p.code[4 * (end + 2 * i):4 * (end + 2 * i + 2)]
                 self.add(p, strip, groups, at + i * magnitudes,
                          lambda g, lane: code[lane] >> 4 * g & 15)
-            at = end + 2 * count
-        for groups, count in zip(units, free):
-            strips, at = self.numbers(p, at, count, chunk)
-            if count:
+            strips, at = self.numbers(p, end + 2 * count, products, chunk)
+            if products:
                 at = self.line(p, at)
             for strip in strips:
                 for c in range(8):

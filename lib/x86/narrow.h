@@ -347,14 +347,12 @@ INLINE void run_stage(const int C, const uint32_t BANDS, const bool PAIRED, cons
     }
     if (header[MSW__QUADS])
         code = run_quads(C, BANDS, PAIRED, r, code, header[MSW__QUADS], s->slices, x);
-    for (uint32_t u = 0; u < s->slices; u++)
-        if (header[MSW__LOOKUPS_OF + u])
-            code = run_lookups(C, BANDS, PAIRED, r, code, header[MSW__LOOKUPS_OF + u],
-                               x + u * MSW__UNIT * (uint32_t)C);
     for (uint32_t u = 0; u < s->slices; u++) {
         const float *unit = x + u * MSW__UNIT * (uint32_t)C;
-        const uint32_t n = header[MSW__FREE_OF + u];
+        const uint32_t lookups = header[MSW__LOOKUPS_OF + u], n = header[MSW__FREE_OF + u];
 
+        if (lookups)
+            code = run_lookups(C, BANDS, PAIRED, r, code, lookups, unit);
         if (n && C == MAX_COLUMNS)
             run_products(C, 2, r, code, n, unit, 2);
         if (n)

@@ -379,7 +379,7 @@ static const char *check_stage(walk *k, const msw__stage *s)
 
     k->stage = s;
     if (s->column != k->column || s->table != k->tables || s->code != k->code ||
-        s->strips || s->reserved || s->slices > MSW__UNITS ||
+        s->strips || s->finished || s->slices > MSW__UNITS ||
         s->slices > (w->column_count - k->column) / MSW__UNIT ||
         s->tables > s->slices || s->tables > w->table_count - k->tables)
         return "a stage";

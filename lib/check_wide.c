@@ -15,6 +15,7 @@ typedef struct walk {
     const msw__chunk *chunk;
     const msw__stage *stage;
     size_t next_slice;         /* of the chunk: slices ascend */
+    uint32_t finished;         /* strips of the stage */
 } walk;
 
 /* Geometry: as pack_wide.c cuts, from the rows of a strip. */
@@ -76,25 +77,28 @@ static const uint32_t *slice(const walk *k, size_t number)
 
 /* Records */
 
-static bool table_record(const walk *k, size_t strip, const uint32_t *code)
+/* @p full: record number @p number has no place, but is of that table. */
+static bool table_record(const walk *k, size_t strip, const uint32_t *code, bool full,
+                         size_t number)
 {
     const msw__packing *w = k->w;
-    const size_t rows = strip_rows(k, strip);
+    const size_t rows = strip_rows(k, strip), table = full ? number : code[1] / k->table;
+    const uint32_t *index = code + (full ? 1 : 2);
     size_t column, columns;
 
-    if (code[1] % k->table || code[1] / k->table >= k->stage->tables ||
+    if ((!full && code[1] % k->table) || table >= k->stage->tables ||
         (k->k->values && !msw__finite_bits(code[0])))
         return false;
     if (!k->k->unpacker)
         return true;
     column = msw__view_column(
-        k->k, slice(k, w->table[k->stage->table + code[1] / k->table]));
+        k->k, slice(k, w->table[k->stage->table + table] & MSW__SLICE_MASK));
     columns = slice_columns(k, column);
     if (code[0] == 0 || code[0] >> 31)
         return false;
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c++) {
-            const uint32_t word = code[2 + c / MSW__GROUP];
+            const uint32_t word = index[c / MSW__GROUP];
             const uint32_t sign = word >> (4 * r + c % MSW__GROUP) & 1;
 
             if (!msw__unpack_weight(k->k->unpacker, first_row(k, strip) + r, column + c,
@@ -104,13 +108,31 @@ static bool table_record(const walk *k, size_t strip, const uint32_t *code)
     return true;
 }
 
+/* Will the kernels have the slice in the panel buffer? */
+static bool in_panel(const walk *k, size_t number)
+{
+    const uint16_t *table = k->w->table + k->stage->table;
+    size_t begin = 0, end = k->stage->tables;
+
+    while (begin < end) { /* they ascend */
+        const size_t middle = begin + (end - begin) / 2;
+
+        if ((table[middle] & MSW__SLICE_MASK) < number)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin == k->stage->tables || table[begin] != (number | MSW__SLICE_NO_PANEL);
+}
+
 static bool free_record(const walk *k, size_t strip, const uint32_t *code)
 {
     const msw__packing *w = k->w;
     const size_t rows = strip_rows(k, strip), weights = (size_t)w->columns * w->strip_rows;
     size_t column, columns;
 
-    if (*code % k->panel || *code / k->panel >= k->stage->slices)
+    if (*code % k->panel || *code / k->panel >= k->stage->slices ||
+        !in_panel(k, *code / k->panel))
         return false;
     for (size_t i = 1; k->k->values && i <= weights; i++)
         if (!msw__finite_bits(code[i]))
@@ -130,7 +152,8 @@ static bool free_record(const walk *k, size_t strip, const uint32_t *code)
 static const char *check_records(walk *k, size_t strip, size_t lookups, size_t products)
 {
     msw__packing *w = k->w;
-    const size_t lookup_words = 2 + (size_t)w->groups;
+    const bool full = lookups == k->stage->tables;
+    const size_t lookup_words = (full ? 1 : 2) + (size_t)w->groups;
     const size_t product_words = 1 + (size_t)w->columns * w->strip_rows;
     const uint32_t *code = w->code + k->code;
 
@@ -138,7 +161,7 @@ static const char *check_records(walk *k, size_t strip, size_t lookups, size_t p
         return "records beyond its code";
     k->code += lookups * lookup_words + products * product_words;
     for (size_t i = 0; i < lookups; i++, code += lookup_words)
-        if (!table_record(k, strip, code))
+        if (!table_record(k, strip, code, full, i))
             return "a look-up";
     for (size_t i = 0; i < products; i++, code += product_words)
         if (!free_record(k, strip, code))
@@ -163,6 +186,7 @@ static const char *check_strip(walk *k)
     strip = k->chunk->first_strip + number;
     if (code[1] != first_row(k, strip) || code[2] >> 24 != strip_rows(k, strip))
         return "the rows of a strip";
+    k->finished += (code[0] & MSW__STRIP_LAST) != 0;
     k->code += MSW__WIDE_HEADER;
     return check_records(k, strip, code[2] & 0xfff, code[2] >> 12 & 0xfff);
 }
@@ -191,9 +215,12 @@ static bool check_tables(const walk *k)
     const msw__stage *s = k->stage;
     const uint16_t *table = k->w->table + s->table;
 
-    for (uint32_t i = 0; i < s->tables; i++)
-        if (table[i] >= s->slices || (i && table[i] <= table[i - 1]))
+    for (uint32_t i = 0; i < s->tables; i++) {
+        const uint32_t number = table[i] & MSW__SLICE_MASK;
+
+        if (number >= s->slices || (i && number <= (table[i - 1] & MSW__SLICE_MASK)))
             return false;
+    }
     return true;
 }
 
@@ -204,7 +231,7 @@ static const char *check_stage(walk *k, const msw__stage *s)
 
     k->stage = s;
     if (s->column != k->column || s->table != k->tables || s->code != k->code ||
-        s->reserved || s->slices > MSW__MAX_RECORDS ||
+        s->slices > MSW__MAX_RECORDS ||
         s->slices > (w->column_count - k->column) / w->columns ||
         s->tables > s->slices || s->tables > w->table_count - k->tables)
         return "a stage";
@@ -216,9 +243,10 @@ static const char *check_stage(walk *k, const msw__stage *s)
         w->table_bytes = s->tables * k->table;
     if (w->panel_bytes < s->slices * k->panel)
         w->panel_bytes = s->slices * k->panel;
+    k->finished = 0;
     for (uint32_t i = 0; i < s->strips && !reason; i++)
         reason = check_strip(k);
-    return reason;
+    return reason ? reason : s->finished != k->finished ? "a stage" : NULL;
 }
 
 static const char *check_chunk(walk *k, const msw__chunk *c, size_t first_strip,

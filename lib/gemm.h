@@ -45,7 +45,7 @@ typedef struct msw__product {
  * each stage of a chunk, which is a set of columns of W whose tables fit the first-level
  * cache, the kernel
  *   - copies the rows of X that the stage uses into the panel buffer, zeros where there is
- *     no row for a place;
+ *     no row for a place (it may leave out those that only look-ups use);
  *   - builds tables: for each group of 4 rows of X, all 16 signed sums, in the order of
  *     the bits of the index, a set bit meaning minus;
  *   - runs the code of the stage: for each strip of rows of W that has something to do, a
@@ -63,8 +63,9 @@ typedef struct msw__product {
  *   strip number | MSW__STRIP_FIRST | MSW__STRIP_LAST
  *   first row of the view
  *   rows in use << 24 | free records << 12 | table records
- *   table record    magnitude, place of its first table, one word per group: the index
- *                   for row r of the strip in bits 4r to 4r + 3
+ *   table record    magnitude, place of its first table unless the strip has a record for
+ *                   each table of the stage, one word per group: the index for row r of
+ *                   the strip in bits 4r to 4r + 3
  *   free record     place of its first row of the panel buffer, `columns` times
  *                   `strip_rows` weights, column by column
  *
@@ -95,9 +96,10 @@ typedef struct msw__product {
 enum { MSW__MAX_STRIP = 16, MSW__MAX_SLICE = 16, MSW__GROUP = 4, MSW__ENTRIES = 16 };
 enum { MSW__WIDE_STRIP = 8, MSW__WIDE_HEADER = 3, MSW__MAX_RECORDS = 4095 };
 enum { MSW__NARROW_LANES = 8, MSW__UNIT = 8, MSW__UNITS = 4, MSW__UNIT_GROUPS = 2 };
+enum { MSW__SLICE_NO_PANEL = 0x8000, MSW__SLICE_MASK = 0x7fff };
 /* Versions of the two packings as files have them (doc/format.md): a change of what is
  * described above takes a new one, and check_wide.c or check_narrow.c to match. */
-enum { MSW__WIDE_LAYOUT = 1, MSW__NARROW_LAYOUT = 2 };
+enum { MSW__WIDE_LAYOUT = 2, MSW__NARROW_LAYOUT = 2 };
 #define MSW__STRIP_FIRST 0x80000000u
 #define MSW__STRIP_LAST  0x40000000u
 #define MSW__STRIP_MASK  0x3fffffffu
@@ -156,7 +158,8 @@ typedef struct msw__stage {
     uint64_t code;                    /* ... of msw__packing.code */
     uint32_t slices, tables, strips;  /* slices or units; those that have tables; wide:
                                          strips with something to do */
-    uint32_t reserved;                /* 0 */
+    uint32_t finished;                /* wide: of these, those that do not come again;
+                                         narrow: 0 */
 } msw__stage;
 
 typedef struct msw__chunk { /* rows of W that are computed together */
@@ -178,7 +181,8 @@ typedef struct msw__packing {
     msw__chunk *chunks;
     msw__stage *stages;
     uint32_t *column;          /* row of x for each row of the panel buffer */
-    uint16_t *table;           /* which slices or units of the stage have tables */
+    uint16_t *table;           /* which slices or units of the stage have tables; wide:
+                                  | MSW__SLICE_NO_PANEL where only look-ups use it */
     uint32_t *code;
     size_t chunk_count, stage_count, column_count, table_count, code_count;
     size_t table_bytes, panel_bytes, sum_bytes; /* of a slab, for full width */

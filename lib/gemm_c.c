@@ -73,10 +73,9 @@ static void build_tables(const run *r, const msw__stage *s)
 
     for (uint32_t i = 0; i < s->tables; i++)
         for (uint32_t g = 0; g < w->groups; g++, table += GROUP_FLOATS) {
-            const uint32_t row = g * MSW__GROUP;
-            const uint32_t left = w->columns - row;
-            build_table(table,
-                        r->panel + (w->table[s->table + i] * w->columns + row) * WIDTH,
+            const size_t slice = w->table[s->table + i] & MSW__SLICE_MASK;
+            const uint32_t row = g * MSW__GROUP, left = w->columns - row;
+            build_table(table, r->panel + (slice * w->columns + row) * WIDTH,
                         left < MSW__GROUP ? left : MSW__GROUP);
         }
 }
@@ -89,12 +88,14 @@ static float magnitude(const uint32_t *code)
     return f;
 }
 
-static const uint32_t *table_record(const run *r, const uint32_t *code, float *sums)
+/* @p full: the record has no place, because the strip has one for each table. */
+static const uint32_t *table_record(const run *r, const uint32_t *code, bool full,
+                                    uint32_t number, float *sums)
 {
-    const float m = magnitude(code);
-    const float *table = r->tables + code[1] / sizeof *table;
+    const float m = magnitude(code++);
+    const float *table = r->tables + (full ? number * r->w->groups * GROUP_FLOATS
+                                           : *code++ / sizeof *table);
 
-    code += 2;
     for (uint32_t g = 0; g < r->w->groups; g++, table += GROUP_FLOATS) {
         const uint32_t word = *code++;
 
@@ -155,8 +156,8 @@ static void run_strips(const run *r, const msw__stage *s)
         code += MSW__WIDE_HEADER;
         if (head & MSW__STRIP_FIRST)
             memset(sums, 0, size * sizeof *sums);
-        for (uint32_t n = counts & 0xfff; n; n--)
-            code = table_record(r, code, sums);
+        for (uint32_t n = 0; n < (counts & 0xfff); n++)
+            code = table_record(r, code, (counts & 0xfff) == s->tables, n, sums);
         for (uint32_t n = counts >> 12 & 0xfff; n; n--)
             code = free_record(r, code, sums);
         if (head & MSW__STRIP_LAST)

@@ -11,6 +11,7 @@ typedef struct slice {
     uint32_t block_column;
     uint32_t offset, columns; /* within the block; how many */
     uint32_t table;           /* number among those with tables; NEVER: none */
+    bool multiplied;          /* some strip has a free record */
 } slice;
 
 typedef struct packer {
@@ -89,6 +90,7 @@ static slice slice_at(const packer *k, uint32_t number)
     left = left > s.offset ? left - s.offset : 0;
     s.columns = (uint32_t)(left < k->w->columns ? left : k->w->columns);
     s.table = NEVER;
+    s.multiplied = false;
     return s;
 }
 
@@ -111,13 +113,14 @@ static size_t weight_at(const packer *k, uint32_t strip, const slice *s, uint32_
 }
 
 static uint32_t *put_table_record(const packer *k, uint32_t *code, uint32_t strip,
-                                  const slice *s, const msw__block_cursor *c)
+                                  const slice *s, const msw__block_cursor *c, bool full)
 {
     const msw__packing *w = k->w;
     const uint32_t rows = strip_rows(k, strip);
 
     *code++ = msw__bits_of(k->u->magnitudes[c->magnitude]);
-    *code++ = s->table * w->groups * MSW__ENTRIES * w->width * (uint32_t)sizeof(float);
+    if (!full)
+        *code++ = s->table * w->groups * MSW__ENTRIES * w->width * (uint32_t)sizeof(float);
     for (uint32_t g = 0; g < w->groups; g++) {
         uint32_t word = 0;
 
@@ -160,8 +163,9 @@ static uint32_t *put_free_record(const packer *k, uint32_t *code, uint32_t strip
     return code;
 }
 
+/* @p full: a look-up for each table. */
 static uint32_t *put_records(const packer *k, uint32_t *code, uint32_t strip,
-                             uint8_t wanted)
+                             uint8_t wanted, bool full)
 {
     msw__block_cursor c = k->cursors[strip / k->parts];
 
@@ -171,7 +175,7 @@ static uint32_t *put_records(const packer *k, uint32_t *code, uint32_t strip,
         if (kind(k, strip, s) != wanted)
             continue;
         msw__cursor_advance(&c, k->u, strip / k->parts, s->block_column);
-        code = wanted == MSW__LOOKUPS ? put_table_record(k, code, strip, s, &c)
+        code = wanted == MSW__LOOKUPS ? put_table_record(k, code, strip, s, &c, full)
                                  : put_free_record(k, code, strip, i, s, &c);
     }
     return code;
@@ -206,11 +210,11 @@ static void sort_by(packer *k, uint32_t n, uint8_t wanted)
     memcpy(k->order, k->sorted, n * sizeof *k->order);
 }
 
-static void count_work(packer *k, uint32_t lookups, uint32_t products)
+static void count_work(packer *k, uint32_t lookups, uint32_t products, bool full)
 {
     msw__packing *w = k->w;
 
-    w->code_count += MSW__WIDE_HEADER + (size_t)lookups * (2 + w->groups) +
+    w->code_count += MSW__WIDE_HEADER + (size_t)lookups * ((full ? 1 : 2) + w->groups) +
                      (size_t)products * (1 + (size_t)w->columns * w->strip_rows);
     w->lookups += (uint64_t)lookups * w->groups * w->strip_rows;
     w->products += (uint64_t)products * w->columns * w->strip_rows;
@@ -218,29 +222,33 @@ static void count_work(packer *k, uint32_t lookups, uint32_t products)
     w->visits++;
 }
 
-static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32_t strip)
+static void put_strip(packer *k, const msw__chunk *chunk, uint32_t stage, uint32_t strip,
+                      uint32_t tables)
 {
     const uint32_t lookups = count_records(k, strip, MSW__LOOKUPS);
     const uint32_t products = count_records(k, strip, MSW__PRODUCTS);
+    const bool full = lookups == tables;
     uint32_t *code = k->write ? k->w->code + k->w->code_count : NULL;
     uint32_t head = strip - chunk->first_strip;
 
     if (k->write) {
         if (k->first_stage[strip] == stage || k->first_stage[strip] == NEVER)
             head |= MSW__STRIP_FIRST;
-        if (k->last_stage[strip] == stage || k->last_stage[strip] == NEVER)
+        if (k->last_stage[strip] == stage || k->last_stage[strip] == NEVER) {
             head |= MSW__STRIP_LAST;
+            k->w->stages[chunk->stage + stage].finished++;
+        }
         *code++ = head;
         *code++ = (uint32_t)first_row(k, strip);
         *code++ = strip_rows(k, strip) << 24 | products << 12 | lookups;
-        code = put_records(k, code, strip, MSW__LOOKUPS);
-        put_records(k, code, strip, MSW__PRODUCTS);
+        code = put_records(k, code, strip, MSW__LOOKUPS, full);
+        put_records(k, code, strip, MSW__PRODUCTS, full);
     } else {
         if (k->first_stage[strip] == NEVER)
             k->first_stage[strip] = stage;
         k->last_stage[strip] = stage;
     }
-    count_work(k, lookups, products);
+    count_work(k, lookups, products, full);
 }
 
 static void put_columns(packer *k)
@@ -260,7 +268,8 @@ static void put_columns(packer *k)
         if (s->table == NEVER)
             continue;
         if (k->write)
-            w->table[w->table_count] = (uint16_t)i;
+            w->table[w->table_count] =
+                (uint16_t)(s->multiplied ? i : i | MSW__SLICE_NO_PANEL);
         w->table_count++;
     }
 }
@@ -279,6 +288,7 @@ static bool use_slice(const packer *k, const msw__chunk *chunk, slice *s, uint32
         const uint8_t found = kind(k, chunk->first_strip + i, s);
 
         used = used || found != MSW__NOTHING;
+        s->multiplied = s->multiplied || found == MSW__PRODUCTS;
         if (found == MSW__LOOKUPS)
             rows += strip_rows(k, chunk->first_strip + i);
     }
@@ -320,7 +330,8 @@ static uint32_t choose_slices(packer *k, const msw__chunk *chunk, uint32_t *next
 
         if (!use_slice(k, chunk, &s, tables))
             continue;
-        more = panel + (s.table == NEVER ? 0 : table);
+        more = (s.table == NEVER || s.multiplied ? panel : 0) +
+               (s.table == NEVER ? 0 : table);
         if (k->slice_used && bytes + more > k->stage_bytes)
             break;
         bytes += more;
@@ -357,7 +368,7 @@ static void put_stage(packer *k, const msw__chunk *chunk, uint32_t tables)
     w->stage_count++;
     put_columns(k);
     for (uint32_t i = 0; i < n; i++)
-        put_strip(k, chunk, stage, k->order[i]);
+        put_strip(k, chunk, stage, k->order[i], tables);
 }
 
 static void put_chunk(packer *k, msw__chunk *chunk)

@@ -80,7 +80,7 @@ def strips_of_block_rows(view, height):
 
 
 class Wide:
-    version = 1
+    version = 2
 
     def __init__(self, view, layout):
         self.view, self.panel, self.rows = view, layout >> 16 & 255, layout >> 24
@@ -103,32 +103,42 @@ class Wide:
     def end(self):
         assert all(state == "done" for state in self.states)
 
-    def stage(self, p, at, chunk, units, tables, coded):
+    def stage(self, p, at, chunk, units, tables, coded, ending):
+        self.multiplied, lasts = set(), 0
         for _ in range(coded):
             head = p.word(at)
+            lasts += head & LAST != 0
             number = head & (LAST - 1)
             assert self.states[number] == ("new" if head & FIRST else "begun")
             self.states[number] = "done" if head & LAST else "begun"
-            at = self.strip(p, at, *chunk[number], units, tables)
+            at = self.strip(p, at, *chunk[number], units, [t & 0x7FFF for t in tables])
+        assert lasts == ending
+        for table in tables:
+            assert (table & 0x7FFF not in self.multiplied) == (table >> 15 == 1)
         return at
 
     def strip(self, p, at, first, rows, units, tables):
         head = p.word(at + 2)
         assert head >> 24 == rows and p.word(at + 1) == first
         at += 3
-        for _ in range(head & 0xFFF):
-            magnitude, place = p.number(at), p.word(at + 1)
-            size = 64 * up(self.unit, 4) * self.panel
-            column, count = units[tables[place // size]]
-            assert place % size == 0
+        for number in range(head & 0xFFF):
+            magnitude = p.number(at)
+            at += 1
+            if head & 0xFFF != len(tables):
+                size = 64 * up(self.unit, 4) * self.panel
+                assert p.word(at) % size == 0
+                number = p.word(at) // size
+                at += 1
+            column, count = units[tables[number]]
             for r in range(rows):
                 for c in range(count):
-                    sign = p.word(at + 2 + c // 4) >> 4 * r + c % 4 & 1
+                    sign = p.word(at + c // 4) >> 4 * r + c % 4 & 1
                     self.view.put(first + r, column + c, -magnitude if sign else magnitude)
-            at += 2 + up(self.unit, 4)
+            at += up(self.unit, 4)
         for _ in range(head >> 12 & 0xFFF):
             size = 4 * self.unit * self.panel
             column, count = units[p.word(at) // size]
+            self.multiplied.add(p.word(at) // size)
             for c in range(count):
                 for r in range(rows):
                     self.view.put(first + r, column + c, p.number(at + 1 + c * self.rows + r))
@@ -213,8 +223,8 @@ class Narrow:
                 self.look_up(self.row(lane, *strip), groups[g], p.number(place),
                              signs(g, lane))
 
-    def stage(self, p, at, chunk, units, tables, coded):
-        assert coded == 0 and len(units) <= 4
+    def stage(self, p, at, chunk, units, tables, coded, ending):
+        assert coded == ending == 0 and len(units) <= 4
         quads, *counts = [p.word(at + i) for i in range(9)]
         lookups, free = counts[:4], counts[4:]
         assert not any(lookups[len(units):] + free[len(units):])
@@ -258,13 +268,13 @@ def read_packing(p, cut):
         assert first_stage == stage and stages
         cut.begin(strip_count)
         for s in p.stages[stage:stage + stages]:
-            assert s[:3] == (column, table, word) and s[6] == 0
-            count, tables, coded = s[3:6]
+            assert s[:3] == (column, table, word)
+            count, tables, coded, ending = s[3:]
             units = [cut.unit_of(p.columns[column + cut.unit * i:column + cut.unit * (i + 1)])
                      for i in range(count)]
             with_tables = p.tables[table:table + tables]
             column, table = column + cut.unit * count, table + tables
-            word = cut.stage(p, word, chunk, units, with_tables, coded)
+            word = cut.stage(p, word, chunk, units, with_tables, coded, ending)
         cut.end()
         stage += stages
     assert (stage, column, table, 4 * word) == (len(p.stages), len(p.columns), len(p.tables),

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "gemm.h"
 
-/* The cost models were fitted to about 400 products on a 3.7 GHz processor (Zen 4). */
+/* The cost models were fitted to 200 to 400 products on a 3.7 GHz processor (Zen 4). */
 
 #ifdef MSW_HAVE_AVX2
 static const msw__gemm_traits wide_avx2 = {
     .width = 16, .strip_rows = 6, .table_rows = 16, .stage_bytes = 24 << 10,
-    .cost = {{.lookup = 0.41, .product = 0.28, .record = 0.64, .visit = 3.3, .build = 13.5,
-              .load = 1.4, .store = 6.8, .panel = 26},
-             {.lookup = 0.23, .product = 0.20, .record = 0.59, .visit = 2.9, .build = 8,
-              .load = 0.8, .store = 3.4, .panel = 32},
-             {.lookup = 0.23, .product = 0.20, .record = 0.59, .visit = 2.9, .build = 8,
-              .load = 0.8, .store = 3.4, .panel = 32}}};
+    .cost = {{.lookup = 0.28, .product = 0.28, .record = 0.57, .visit = 8.5, .build = 8.5,
+              .load = 2.7, .store = 1.7},
+             {.lookup = 0.16, .product = 0.22, .record = 0.56, .visit = 7.5, .build = 5.6,
+              .load = 0.63, .store = 0.65},
+             {.lookup = 0.16, .product = 0.22, .record = 0.56, .visit = 7.5, .build = 5.6,
+              .load = 0.63, .store = 0.65}}};
 static const msw__gemm_traits narrow_avx2 = {
     .width = 4, .table_rows = 8,
     .cost = {{.lookup = 3.5, .product = 6.9, .record = 0.58, .build = 1.5, .load = 1.5,
@@ -23,12 +23,12 @@ static const msw__gemm_traits narrow_avx2 = {
 #ifdef MSW_HAVE_AVX512
 static const msw__gemm_traits wide_avx512 = {
     .width = 32, .strip_rows = 8, .table_rows = 16, .stage_bytes = 32 << 10,
-    .cost = {{.lookup = 0.80, .product = 0.57, .record = 0.44, .visit = 2.5, .build = 23,
-              .load = 1.9, .store = 2.1, .panel = 13},
-             {.lookup = 0.35, .product = 0.25, .record = 0.64, .visit = 3.4, .build = 13,
-              .load = 0.8, .store = 0.9, .panel = 24},
-             {.lookup = 0.24, .product = 0.17, .record = 0.62, .visit = 2.4, .build = 7.8,
-              .load = 0.9, .store = 3.8, .panel = 31}}};
+    .cost = {{.lookup = 0.66, .product = 0.56, .record = 0.45, .visit = 7.4, .build = 19.6,
+              .load = 3.2, .store = 2.1},
+             {.lookup = 0.30, .product = 0.27, .record = 0.48, .visit = 7.4, .build = 11,
+              .load = 0.9, .store = 0.9},
+             {.lookup = 0.155, .product = 0.18, .record = 0.65, .visit = 6.6, .build = 4.1,
+              .load = 0.86, .store = 1.1}}};
 static const msw__gemm_traits narrow_avx512 = {
     .width = 4, .table_rows = 8,
     .cost = {{.lookup = 2.1, .product = 6.3, .record = 0.23, .build = 0.64, .load = 1.35,

@@ -19,7 +19,7 @@ enum { LANES = 8 };
 #define max_v(a, b) _mm256_max_ps(a, b)
 #define load_mask(p, m) _mm256_maskload_ps(p, m)
 #define load_more(a, p, m) _mm256_or_ps(a, _mm256_maskload_ps(p, m))
-#define store_mask(p, m, a) _mm256_maskstore_ps(p, m, a)
+#define store_first(p, n, a) store_first_8(p, n, a)
 #define mask_of(n) first_lanes(n)
 #define mask_from(m, n) _mm256_andnot_si256(first_lanes(m), first_lanes(n))
 

@@ -20,7 +20,7 @@ enum { LANES = 16 };
 #define max_v(a, b) _mm512_max_ps(a, b)
 #define load_mask(p, m) _mm512_maskz_loadu_ps(m, p)
 #define load_more(a, p, m) _mm512_mask_loadu_ps(a, m, p)
-#define store_mask(p, m, a) _mm512_mask_storeu_ps(p, m, a)
+#define store_first(p, n, a) _mm512_mask_storeu_ps(p, mask_of(n), a)
 #define mask_of(n) ((mask)((n) < 16 ? (1u << (n)) - 1 : 0xffff))
 #define mask_from(m, n) ((mask)(mask_of(n) & ~mask_of(m)))
 

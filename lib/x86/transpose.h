@@ -35,6 +35,30 @@ static inline void transpose_8x8(__m256 r[8])
     }
 }
 
+/* The first n lanes, at most all: in parts, because masked stores take long on many
+ * processors. */
+static inline void store_first_8(float *to, size_t n, __m256 v)
+{
+    __m128 part = _mm256_castps256_ps128(v);
+
+    if (n >= 8) {
+        _mm256_storeu_ps(to, v);
+        return;
+    }
+    if (n & 4) {
+        _mm_storeu_ps(to, part);
+        part = _mm256_extractf128_ps(v, 1);
+        to += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)to, part);
+        part = _mm_movehl_ps(part, part);
+        to += 2;
+    }
+    if (n & 1)
+        _mm_store_ss(to, part);
+}
+
 /* to[j * ld_to + i] = from[i * ld_from + j] for i, j < 8, and 0 for i >= lines. */
 static inline void transpose_in(float *to, size_t ld_to, const float *from, size_t ld_from,
                                 size_t lines)

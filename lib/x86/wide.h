@@ -4,7 +4,8 @@
  *   vector, LANES               and zero_v, set1_v, load_v, store_v, add_v, sub_v, neg_v,
  *                               fma_v (a * b + c), min_v, max_v (the second where one is
  *                               NaN)
- *   mask, mask_of(n)            of the first n lanes, and load_mask, store_mask
+ *   mask, mask_of(n)            of the first n lanes, and load_mask
+ *   store_first(p, n, a)        stores n lanes, at most all
  *   mask_from(m, n)             of lanes m to n - 1, and load_more (those and no others)
  *   KERNEL                      name of the function
  *
@@ -16,6 +17,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 64")
+
+enum { STRIPS_AHEAD = 8 }; /* of which y is prefetched */
 
 /* Some lanes of a vector of columns of X that lie together. */
 typedef struct piece {
@@ -36,160 +39,11 @@ typedef struct run {
     const float *next_x;    /* what to prefetch: column `next_x` of the rows of x */
     const uint32_t *next;   /* that the next stage uses */
     size_t next_count;
-    size_t next_row, end_row; /* rows of y to prefetch */
 } run;
 
-/* Rows of x -> panel buffer */
+#include "wide_tables.h"
 
-INLINE void load_columns(const int NV, const run *r, const uint32_t *column, size_t count)
-{
-    const float *x = r->p->x + r->column;
-    float *to = r->panel;
-
-    for (size_t i = 0; i < count; i++, to += NV * LANES)
-        UNROLL for (int v = 0; v < NV; v++) {
-            vector value = zero_v();
-            if (column[i] != MSW__NO_COLUMN)
-                value = load_mask(x + column[i] * r->p->x_row + v * LANES, r->use[v]);
-            store_v(to + v * LANES, value);
-        }
-}
-
-/* @p pieces: room for all lanes of the panel. */
-static void plan_pieces(run *r, piece *pieces)
-{
-    const msw__gather *g = r->p->gather;
-
-    for (size_t v = 0; v < 2; v++, pieces += LANES) {
-        const size_t first = v * LANES, end = r->width < first ? first : r->width;
-        const size_t lanes = end - first < LANES ? end - first : LANES;
-        size_t count = 0, next;
-
-        for (size_t lane = 0; lane < lanes; lane = next) {
-            const size_t n = r->column + first + lane, left = g->run - n % g->run;
-
-            next = left < lanes - lane ? lane + left : lanes;
-            pieces[count].place = msw__gather_column(g, n) - lane;
-            pieces[count++].use = mask_from(lane, next);
-        }
-        r->pieces[v] = pieces;
-        r->piece_count[v] = count;
-    }
-}
-
-/* @p place may be before x, where lanes are not in use. */
-INLINE const float *at(const float *x, size_t place)
-{
-    return (const float *)((uintptr_t)x + place * sizeof *x);
-}
-
-/* Vectors of P pieces each, or of any number where P is 0. */
-INLINE void load_pieces(const int NV, const size_t P, const run *r, const uint32_t *column,
-                        size_t count)
-{
-    const msw__gather *g = r->p->gather;
-    float *to = r->panel;
-
-    for (size_t i = 0; i < count; i++, to += NV * LANES) {
-        const bool none = column[i] == MSW__NO_COLUMN;
-        const size_t row = none ? 0 : g->row[column[i]];
-
-        UNROLL for (int v = 0; v < NV; v++) {
-            const size_t pieces = none ? 0 : P ? P : r->piece_count[v];
-            vector value = zero_v();
-
-            for (size_t k = 0; k < pieces; k++)
-                value = load_more(value, at(g->x, row + r->pieces[v][k].place),
-                                  r->pieces[v][k].use);
-            store_v(to + v * LANES, value);
-        }
-    }
-}
-
-INLINE void load_gathered(const int NV, const run *r, const uint32_t *column, size_t count)
-{
-    const size_t a = r->piece_count[0], b = NV > 1 ? r->piece_count[1] : a;
-
-    if (a == 1 && b == 1)
-        load_pieces(NV, 1, r, column, count);
-    else if (a == 2 && b == 2)
-        load_pieces(NV, 2, r, column, count);
-    else
-        load_pieces(NV, 0, r, column, count);
-}
-
-static bool run_of_8(const uint32_t *column)
-{
-    for (uint32_t i = 1; i < 8; i++)
-        if (column[i] != column[0] + i)
-            return false;
-    return column[7] != MSW__NO_COLUMN;
-}
-
-static void load_rows(const run *r, size_t width, const uint32_t *column, size_t count)
-{
-    const float *x = r->p->x + r->column * r->p->x_column;
-    size_t i = 0;
-
-    while (i < count) {
-        float *to = r->panel + i * width;
-
-        if (i + 8 <= count && run_of_8(column + i)) {
-            for (size_t n = 0; n < width; n += 8)
-                transpose_in(to + n, width, x + n * r->p->x_column + column[i],
-                             r->p->x_column, r->width > n ? r->width - n : 0);
-            i += 8;
-            continue;
-        }
-        for (size_t n = 0; n < width; n++)
-            to[n] = column[i] != MSW__NO_COLUMN && n < r->width
-                        ? x[n * r->p->x_column + column[i]] : 0;
-        i++;
-    }
-}
-
-/* Tables */
-
-INLINE void build_table(const int NV, float *t, const float *x, uint32_t rows)
-{
-    UNROLL for (int v = 0; v < NV; v++, t += LANES, x += LANES) {
-        const vector x0 = load_v(x);
-        const vector x1 = rows > 1 ? load_v(x + NV * LANES) : zero_v();
-        const vector x2 = rows > 2 ? load_v(x + 2 * NV * LANES) : zero_v();
-        const vector x3 = rows > 3 ? load_v(x + 3 * NV * LANES) : zero_v();
-        const vector a = add_v(x0, x1), b = sub_v(x0, x1);
-        const vector c = add_v(x2, x3), d = sub_v(x2, x3);
-        /* entry e + 8 negates x3, entry 15 - e is minus entry e */
-        const vector half[8] = {add_v(a, c), sub_v(c, b), add_v(b, c), sub_v(c, a),
-                                add_v(a, neg_v(d)), neg_v(add_v(b, d)), sub_v(b, d),
-                                neg_v(add_v(a, d))};
-
-        UNROLL for (int e = 0; e < 8; e++) {
-            store_v(t + e * NV * LANES, half[e]);
-            store_v(t + (15 - e) * NV * LANES, neg_v(half[e]));
-        }
-    }
-}
-
-INLINE void build_tables(const int NV, const run *r, const msw__stage *s)
-{
-    const msw__packing *w = r->w;
-    float *t = r->tables;
-
-    for (uint32_t i = 0; i < s->tables; i++) {
-        const float *x = r->panel + (size_t)w->table[s->table + i] * w->columns * NV * LANES;
-
-        for (uint32_t g = 0; g < w->groups; g++) {
-            const uint32_t left = w->columns - g * MSW__GROUP;
-
-            build_table(NV, t, x, left);
-            t += MSW__ENTRIES * NV * LANES;
-            x += MSW__GROUP * NV * LANES;
-        }
-    }
-}
-
-/* Strips. H rows of NV vectors of sums. */
+/* Strips. H rows of NV vectors of sums; GROUPS of a slice, or 0 for any number. */
 
 INLINE float bits_to_float(const uint32_t *code)
 {
@@ -209,23 +63,48 @@ INLINE size_t entry(const int NV, uint32_t word, int r)
                           : word << ((shift - 4 * r) & 31) & bits;
 }
 
-INLINE const uint32_t *table_record(const int H, const int NV, const run *r,
-                                    const uint32_t *code, uint32_t groups, vector *sum)
+INLINE void look_up(const int H, const int NV, const char *t, vector m, uint32_t word,
+                    vector *sum)
 {
-    const vector m = set1_v(bits_to_float(code));
-    const char *t = (const char *)r->tables + (code[1] >> r->shift);
-
-    code += 2;
-    for (uint32_t g = groups; g; g--) {
-        const uint32_t word = *code++;
-
-        UNROLL for (int i = 0; i < H; i++) {
-            const float *e = (const float *)(const void *)(t + entry(NV, word, i));
-            UNROLL for (int v = 0; v < NV; v++)
-                sum[i * NV + v] = fma_v(m, load_v(e + v * LANES), sum[i * NV + v]);
-        }
-        t += MSW__ENTRIES * NV * LANES * sizeof(float);
+    UNROLL for (int i = 0; i < H; i++) {
+        const float *e = (const float *)(const void *)(t + entry(NV, word, i));
+        UNROLL for (int v = 0; v < NV; v++)
+            sum[i * NV + v] = fma_v(m, load_v(e + v * LANES), sum[i * NV + v]);
     }
+}
+
+/* @p code: from the indices on; @p t: the first table. */
+INLINE const uint32_t *look_up_all(const int H, const int NV, const uint32_t GROUPS,
+                                   const char *t, vector m, const uint32_t *code,
+                                   uint32_t groups, vector *sum)
+{
+    const size_t table = MSW__ENTRIES * (size_t)NV * LANES * sizeof(float);
+
+    if (GROUPS) {
+        UNROLL for (uint32_t g = 0; g < GROUPS; g++)
+            look_up(H, NV, t + g * table, m, code[g], sum);
+    } else {
+        for (uint32_t g = 0; g < groups; g++)
+            look_up(H, NV, t + g * table, m, code[g], sum);
+    }
+    return code + groups;
+}
+
+/* @p full: there is one for each table, without its place. */
+INLINE const uint32_t *table_records(const int H, const int NV, const uint32_t GROUPS,
+                                     const run *r, const uint32_t *code, uint32_t count,
+                                     bool full, vector *sum)
+{
+    const uint32_t groups = GROUPS ? GROUPS : r->w->groups;
+    const size_t tables = groups * (size_t)MSW__ENTRIES * NV * LANES * sizeof(float);
+    const char *t = (const char *)r->tables;
+
+    for (uint32_t k = count; full && k; k--, t += tables)
+        code = look_up_all(H, NV, GROUPS, t, set1_v(bits_to_float(code)), code + 1, groups,
+                           sum);
+    for (uint32_t k = count; !full && k; k--)
+        code = look_up_all(H, NV, GROUPS, t + (code[1] >> r->shift),
+                           set1_v(bits_to_float(code)), code + 2, groups, sum);
     return code;
 }
 
@@ -251,6 +130,11 @@ INLINE const uint32_t *free_record(const int H, const int NV, const run *r,
     return code;
 }
 
+INLINE size_t y_place(const run *r, size_t row)
+{
+    return (r->p->rows ? r->p->rows[row] : row) * r->p->y_row;
+}
+
 INLINE void store_strip(const int H, const int NV, const run *r, uint32_t row,
                         uint32_t rows, const vector *sum)
 {
@@ -259,15 +143,15 @@ INLINE void store_strip(const int H, const int NV, const run *r, uint32_t row,
 
     UNROLL for (int i = 0; i < H; i++)
         if ((uint32_t)i < rows) {
-            const size_t out = p->rows ? p->rows[row + i] : row + (uint32_t)i;
             const vector bias = set1_v(p->bias[row + (uint32_t)i]);
-            float *y = p->y + out * p->y_row + r->column;
+            float *y = p->y + y_place(r, row + (uint32_t)i) + r->column;
 
             UNROLL for (int v = 0; v < NV; v++) {
                 vector value = add_v(sum[i * NV + v], bias);
                 if (p->beta)
                     value = add_v(value, load_mask(y + v * LANES, r->use[v]));
-                store_mask(y + v * LANES, r->use[v], min_v(high, max_v(low, value)));
+                store_first(y + v * LANES, r->width - (size_t)v * LANES,
+                            min_v(high, max_v(low, value)));
             }
         }
 }
@@ -314,31 +198,46 @@ static void store_strip_rows(const run *r, size_t width, uint32_t row, uint32_t 
             if (p->beta)
                 value = _mm256_add_ps(value, _mm256_maskload_ps(y + row, use));
             value = _mm256_min_ps(high, _mm256_max_ps(low, value));
-            _mm256_maskstore_ps(y + row, use, value);
+            store_first_8(y + row, rows, value);
         }
     }
 }
 
-INLINE void prefetch_next(const int NV, run *r, size_t count)
+/* Into the second-level cache: the first one is full of tables. */
+INLINE void prefetch_far(const int NV, const float *p)
+{
+    UNROLL for (int v = 0; v < NV; v++)
+        __builtin_prefetch(p + v * LANES, 0, 2);
+}
+
+INLINE void prefetch_x(const int NV, run *r, size_t count)
 {
     for (; count && r->next_count; count--, r->next_count--, r->next++)
-        if (*r->next != MSW__NO_COLUMN) {
-            const float *x = r->next_x + (r->p->gather ? r->p->gather->row[*r->next]
-                                                       : *r->next * r->p->x_row);
-            UNROLL for (int v = 0; v < NV; v++)
-                __builtin_prefetch(x + v * LANES);
-        }
+        if (*r->next != MSW__NO_COLUMN)
+            prefetch_far(NV, r->next_x + (r->p->gather ? r->p->gather->row[*r->next]
+                                                       : *r->next * r->p->x_row));
 }
 
-INLINE void prefetch_y(const int NV, run *r, size_t count)
+/* The strip that begins at @p code: where its successor begins. */
+INLINE const uint32_t *next_strip(const int H, const uint32_t GROUPS, const run *r,
+                                  const uint32_t *code, uint32_t tables)
 {
-    for (; count && r->next_row < r->end_row; count--, r->next_row++) {
-        const size_t row = r->p->rows ? r->p->rows[r->next_row] : r->next_row;
-        const float *y = r->p->y + row * r->p->y_row + r->column;
+    const uint32_t groups = GROUPS ? GROUPS : r->w->groups;
+    const uint32_t lookups = code[2] & 0xfff, products = code[2] >> 12 & 0xfff;
 
-        UNROLL for (int v = 0; v < NV; v++)
-            __builtin_prefetch(y + v * LANES, 1);
-    }
+    return code + MSW__WIDE_HEADER + lookups * ((lookups == tables ? 1 : 2) + groups) +
+           products * (1 + r->w->columns * (uint32_t)H);
+}
+
+/* The rows of y that the strip at @p code is going to finish. */
+INLINE void prefetch_y(const int H, const int NV, const run *r, const uint32_t *code)
+{
+    const uint32_t row = code[1], rows = code[2] >> 24;
+
+    if (code[0] & MSW__STRIP_LAST)
+        UNROLL for (int i = 0; i < H; i++)
+            if ((uint32_t)i < rows)
+                prefetch_far(NV, r->p->y + y_place(r, row + (uint32_t)i) + r->column);
 }
 
 /* What each of n steps has to do for all to be done. */
@@ -347,29 +246,35 @@ INLINE size_t pace(size_t all, size_t n)
     return n ? (all + n - 1) / n : 0;
 }
 
-INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
+INLINE void run_strips(const int H, const int NV, const uint32_t GROUPS, run *r,
+                       const msw__stage *s)
 {
-    const uint32_t groups = r->w->groups, columns = r->w->columns;
+    const uint32_t columns = r->w->columns;
     const uint32_t *code = r->w->code + s->code;
     const size_t x_pace = pace(r->next_count, s->strips);
-    const size_t y_pace = pace(r->end_row - r->next_row, s->strips);
+    const uint32_t *ahead = code; /* of strip number `known` */
+    uint32_t known = s->finished && !r->p->across ? 0 : s->strips;
 
-    for (uint32_t n = s->strips; n; n--) {
+    for (uint32_t n = 0; n < s->strips; n++) {
         const uint32_t head = code[0], row = code[1], counts = code[2];
         float *sums = r->sums + (size_t)(head & MSW__STRIP_MASK) * H * NV * LANES;
         vector sum[MSW__WIDE_STRIP * 2];
 
         code += MSW__WIDE_HEADER;
-        prefetch_next(NV, r, x_pace);
-        prefetch_y(NV, r, y_pace);
+        prefetch_x(NV, r, x_pace);
+        for (int k = 0; k < 2 && known < s->strips && known < n + STRIPS_AHEAD; k++) {
+            prefetch_y(H, NV, r, ahead);
+            ahead = next_strip(H, GROUPS, r, ahead, s->tables);
+            known++;
+        }
         if (head & MSW__STRIP_FIRST)
             UNROLL for (int i = 0; i < H * NV; i++)
                 sum[i] = zero_v();
         else
             UNROLL for (int i = 0; i < H * NV; i++)
                 sum[i] = load_v(sums + i * LANES);
-        for (uint32_t k = counts & 0xfff; k; k--)
-            code = table_record(H, NV, r, code, groups, sum);
+        code = table_records(H, NV, GROUPS, r, code, counts & 0xfff,
+                             (counts & 0xfff) == s->tables, sum);
         for (uint32_t k = counts >> 12 & 0xfff; k; k--)
             code = free_record(H, NV, r, code, columns, sum);
         if (head & MSW__STRIP_LAST && !r->p->across) {
@@ -385,47 +290,62 @@ INLINE void run_strips(const int H, const int NV, run *r, const msw__stage *s)
 
 typedef void strips_function(run *r, const msw__stage *s);
 
-#define DEFINE_STRIPS(H)                                      \
-    static void strips_##H##_1(run *r, const msw__stage *s)   \
-    {                                                         \
-        run_strips(H, 1, r, s);                               \
-    }                                                         \
-    static void strips_##H##_2(run *r, const msw__stage *s)   \
-    {                                                         \
-        run_strips(H, 2, r, s);                               \
+#define DEFINE_STRIPS(H, GROUPS)                                           \
+    static void strips_##H##_1_##GROUPS(run *r, const msw__stage *s)       \
+    {                                                                      \
+        run_strips(H, 1, GROUPS, r, s);                                    \
+    }                                                                      \
+    static void strips_##H##_2_##GROUPS(run *r, const msw__stage *s)       \
+    {                                                                      \
+        run_strips(H, 2, GROUPS, r, s);                                    \
     }
 
-DEFINE_STRIPS(1)
-DEFINE_STRIPS(2)
-DEFINE_STRIPS(3)
-DEFINE_STRIPS(4)
-DEFINE_STRIPS(5)
-DEFINE_STRIPS(6)
-DEFINE_STRIPS(7)
-DEFINE_STRIPS(8)
+DEFINE_STRIPS(1, 0)
+DEFINE_STRIPS(2, 0)
+DEFINE_STRIPS(3, 0)
+DEFINE_STRIPS(4, 0)
+DEFINE_STRIPS(5, 0)
+DEFINE_STRIPS(6, 0)
+DEFINE_STRIPS(7, 0)
+DEFINE_STRIPS(8, 0)
+DEFINE_STRIPS(4, 1)
+DEFINE_STRIPS(4, 2)
+DEFINE_STRIPS(8, 1)
+DEFINE_STRIPS(8, 2)
+DEFINE_STRIPS(8, 4)
 
-static strips_function *const strips[][2] = {
-    {strips_1_1, strips_1_2}, {strips_2_1, strips_2_2}, {strips_3_1, strips_3_2},
-    {strips_4_1, strips_4_2}, {strips_5_1, strips_5_2}, {strips_6_1, strips_6_2},
-    {strips_7_1, strips_7_2}, {strips_8_1, strips_8_2},
+static strips_function *const any_strips[][2] = {
+    {strips_1_1_0, strips_1_2_0}, {strips_2_1_0, strips_2_2_0},
+    {strips_3_1_0, strips_3_2_0}, {strips_4_1_0, strips_4_2_0},
+    {strips_5_1_0, strips_5_2_0}, {strips_6_1_0, strips_6_2_0},
+    {strips_7_1_0, strips_7_2_0}, {strips_8_1_0, strips_8_2_0},
 };
 
-/* The rows of x of the stage after stage i, or of the next panel's first; and during the
- * last stage but one those of y. */
+static strips_function *choose_strips(const msw__packing *w, int nv)
+{
+    /* of usual blocks, by groups */
+    static strips_function *const of_4[][2] = {
+        [1] = {strips_4_1_1, strips_4_2_1}, [2] = {strips_4_1_2, strips_4_2_2}};
+    static strips_function *const of_8[][2] = {
+        [1] = {strips_8_1_1, strips_8_2_1}, [2] = {strips_8_1_2, strips_8_2_2},
+        [4] = {strips_8_1_4, strips_8_2_4}};
+
+    if (w->strip_rows == 4 && w->groups <= 2)
+        return of_4[w->groups][nv - 1];
+    if (w->strip_rows == 8 && w->groups <= 4 && w->groups != 3)
+        return of_8[w->groups][nv - 1];
+    return any_strips[w->strip_rows - 1][nv - 1];
+}
+
+/* The rows of x of the stage after stage i, or of the next panel's first. */
 static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
 {
     const bool last = i + 1 == c->stage_count;
     const msw__stage *s = &r->w->stages[c->stage + (last ? 0 : i + 1)];
     const size_t column = r->column + (last ? r->w->width : 0);
 
-    r->next_row = r->end_row = r->next_count = 0;
-    if (r->p->across)
-        return;
-    if (i + 2 == c->stage_count || c->stage_count == 1) {
-        r->next_row = c->first_row;
-        r->end_row = c->first_row + c->row_count;
-    }
-    if (column >= r->p->n)
+    r->next_count = 0;
+    if (r->p->across || column >= r->p->n)
         return;
     r->next_x = r->p->gather ? r->p->gather->x + msw__gather_column(r->p->gather, column)
                              : r->p->x + column;
@@ -433,23 +353,10 @@ static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
     r->next_count = (size_t)s->slices * r->w->columns;
 }
 
-INLINE void prepare_stage(const int NV, const run *r, const msw__stage *s)
-{
-    const uint32_t *column = r->w->column + s->column;
-    const size_t count = (size_t)s->slices * r->w->columns;
-
-    if (r->p->across)
-        load_rows(r, (size_t)NV * LANES, column, count);
-    else if (r->p->gather)
-        load_gathered(NV, r, column, count);
-    else
-        load_columns(NV, r, column, count);
-    build_tables(NV, r, s);
-}
-
 static void run_chunk(const int NV, run *r, const msw__chunk *c)
 {
     const msw__packing *w = r->w;
+    strips_function *const run_stage = choose_strips(w, NV);
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];
@@ -459,7 +366,7 @@ static void run_chunk(const int NV, run *r, const msw__chunk *c)
         else
             prepare_stage(2, r, s);
         plan_prefetch(r, c, i);
-        strips[w->strip_rows - 1][NV - 1](r, s);
+        run_stage(r, s);
     }
 }
 

@@ -299,8 +299,8 @@ static bool use_slice(const packer *k, const msw__chunk *chunk, slice *s, uint32
     return used;
 }
 
-/* Where tables are used less, fetching them from the second-level cache costs less than
- * the sums, which move between each stage and the next. */
+/* Where tables are used less or there are none, fetching them and X from the second-level
+ * cache costs less than the sums, which move between each stage and the next. */
 static void set_stage_bytes(packer *k)
 {
     const size_t blocks = k->plan->block_count;
@@ -309,9 +309,8 @@ static void set_stage_bytes(packer *k)
     for (size_t b = 0; b < blocks; b++)
         lookups += k->kinds[b] == MSW__LOOKUPS;
     k->stage_bytes = k->traits->stage_bytes;
-    if (lookups)
-        k->stage_bytes *= 100 * lookups < VERY_FEW_LOOKUPS * blocks ? 3
-                          : 100 * lookups < FEW_LOOKUPS * blocks    ? 2 : 1;
+    if (100 * lookups < FEW_LOOKUPS * blocks)
+        k->stage_bytes *= lookups && 100 * lookups < VERY_FEW_LOOKUPS * blocks ? 3 : 2;
 }
 
 /* The slices from *next on that fit a stage. */

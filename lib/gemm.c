@@ -3,14 +3,15 @@
 #include "gemm.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
     OLDEST_OPTIONS = sizeof(msw_gemm_options),
     OLDEST_CALL = sizeof(msw_gemm_call),
     OLDEST_INFO = offsetof(msw_gemm_info, bytes_mapped),
-    TASKS_PER_THREAD = 2,
-    HOOK_TASKS = 16 /* the host's pool does not say how many threads it has */
+    HOOK_TASKS = 16,   /* the host's pool does not say how many threads it has */
+    TURNS_PER_TASK = 8 /* a thread that starts late or is held up does fewer */
 };
 
 /* Making */
@@ -181,7 +182,7 @@ void msw_gemm_free(msw_gemm *gemm)
 }
 
 /* Running: a product falls into units, which are chunks of rows times panels of columns.
- * Each is computed the same way whichever task it belongs to. */
+ * Each is computed the same way whichever task does it, and they take turns. */
 
 static size_t units(const msw__packing *w, size_t n)
 {
@@ -193,7 +194,7 @@ static size_t tasks(const msw_gemm *g, const msw__packing *w, size_t n)
 {
     const msw_context *ctx = g->ctx;
     const size_t most = ctx->options.parallel_for ? HOOK_TASKS
-                        : ctx->threads > 1        ? (size_t)ctx->threads * TASKS_PER_THREAD
+                        : ctx->threads > 1        ? ctx->threads
                                                   : 1;
     const size_t have = most > 1 ? units(w, n) : 1;
 
@@ -223,21 +224,18 @@ typedef struct job {
     const msw__packing *pack;
     const msw__product *product;
     char *workspace;
-    size_t tasks, units;
+    size_t units, turn; /* units of a turn: neighbours, for what they prefetch */
+    atomic_size_t next; /* that nobody has begun */
 } job;
 
-static void task(size_t index, void *arg)
+/* No division that can be spared: small products are that fast. */
+static void run_units(const job *j, size_t begin, size_t count, char *slab)
 {
-    const job *j = arg;
     const msw__packing *w = j->pack;
-    char *slab = j->workspace + index * msw__packing_slab(w);
-    const size_t share = j->tasks == 1 ? j->units : j->units / j->tasks;
-    const size_t rest = j->units - share * j->tasks;
-    const size_t begin = index * share + (index < rest ? index : rest);
     size_t chunk = begin ? begin % w->chunk_count : 0;
     size_t column = begin ? begin / w->chunk_count * w->width : 0;
 
-    for (size_t left = share + (index < rest); left; left--) {
+    for (; count; count--) {
         j->kernel(w, chunk, j->product, column, slab);
         if (++chunk == w->chunk_count) {
             chunk = 0;
@@ -246,13 +244,33 @@ static void task(size_t index, void *arg)
     }
 }
 
+static void task(size_t index, void *arg)
+{
+    job *j = arg;
+    char *slab = j->workspace + index * msw__packing_slab(j->pack);
+    size_t begin;
+
+    while ((begin = atomic_fetch_add(&j->next, j->turn)) < j->units) {
+        const size_t left = j->units - begin;
+
+        run_units(j, begin, left < j->turn ? left : j->turn, slab);
+    }
+}
+
 static msw_status run_packed(const msw_gemm *g, msw__gemm_kind kind, const msw__product *p,
                              char *workspace)
 {
     const msw__packing *w = &g->packs[kind];
-    job j = {g->table.kernel[kind], w, p, workspace, tasks(g, w, p->n), units(w, p->n)};
+    const size_t count = tasks(g, w, p->n);
+    job j = {g->table.kernel[kind], w, p, workspace, units(w, p->n), 1, 0};
 
-    return msw__parallel(g->ctx, j.tasks, task, &j);
+    if (count == 1) {
+        run_units(&j, 0, j.units, workspace);
+        return MSW_OK;
+    }
+    if (j.units > count * TURNS_PER_TASK)
+        j.turn = j.units / (count * TURNS_PER_TASK);
+    return msw__parallel(g->ctx, count, task, &j);
 }
 
 static msw__product product(const msw_gemm *g, const msw_gemm_call *c)

@@ -25,7 +25,7 @@ static const msw__gemm_traits wide_avx512 = {
     .width = 32, .strip_rows = 8, .table_rows = 16, .stage_bytes = 32 << 10,
     .cost = {{.lookup = 0.66, .product = 0.56, .record = 0.45, .visit = 7.4, .build = 19.6,
               .load = 3.2, .store = 2.1},
-             {.lookup = 0.30, .product = 0.27, .record = 0.48, .visit = 7.4, .build = 11,
+             {.lookup = 0.30, .product = 0.27, .record = 0.40, .visit = 5.5, .build = 11,
               .load = 0.9, .store = 0.9},
              {.lookup = 0.155, .product = 0.18, .record = 0.65, .visit = 6.6, .build = 4.1,
               .load = 0.86, .store = 1.1}}};

@@ -203,6 +203,9 @@ static inline size_t msw__sign_bit(const msw_plan *p, size_t i, size_t r)
 
 /* rho after the update that ends with @p updates done. */
 double msw__next_rho(const msw_admm_options *o, double rho, uint32_t updates);
+/* MSW_RHO_BALANCE: the same, of an update with such residuals. */
+double msw__balanced_rho(const msw_admm_options *o, double rho, uint32_t updates,
+                         double primal, double dual);
 /* Share of the wanted ratios that the update after @p updates works with, 0 to 1. */
 double msw__ramp(const msw_admm_options *o, uint32_t updates);
 

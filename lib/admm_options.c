@@ -3,8 +3,9 @@
 #include "admm.h"
 
 #include <math.h>
+#include <stddef.h>
 
-enum { OLDEST_OPTIONS = sizeof(msw_admm_options) };
+enum { OLDEST_OPTIONS = offsetof(msw_admm_options, rho_threshold) };
 
 /* Beyond them rho and its inverse leave the range of floats. */
 #define MIN_RHO 1e-30
@@ -14,6 +15,18 @@ static void default_to(double *value, double standard)
 {
     if (*value == 0)
         *value = standard;
+}
+
+static double standard_factor(uint32_t schedule)
+{
+    switch (schedule) {
+    case MSW_RHO_STAGES:
+        return 10;
+    case MSW_RHO_BALANCE:
+        return 2;
+    default:
+        return 1.3;
+    }
 }
 
 static void fill_defaults(msw_admm_options *o)
@@ -26,7 +39,8 @@ static void fill_defaults(msw_admm_options *o)
         o->update_every = 100;
     default_to(&o->rho, 1e-2);
     default_to(&o->rho_end, o->rho_schedule == MSW_RHO_TO_END ? 1 : MAX_RHO);
-    default_to(&o->rho_factor, o->rho_schedule == MSW_RHO_STAGES ? 10 : 1.3);
+    default_to(&o->rho_factor, standard_factor(o->rho_schedule));
+    default_to(&o->rho_threshold, 10);
     default_to(&o->guard, 10);
     default_to(&o->learning_rate, adam ? 0.001 : 0.01);
     default_to(&o->momentum, 0.9);
@@ -52,10 +66,10 @@ bool msw__positive(double x)
 
 static bool options_valid(const msw_admm_options *o)
 {
-    return o->rho_schedule <= MSW_RHO_STAGES && o->optimiser <= MSW_OPTIMISER_ADAM &&
+    return o->rho_schedule <= MSW_RHO_BALANCE && o->optimiser <= MSW_OPTIMISER_ADAM &&
            o->rollback <= 1 && o->updates <= UINT32_MAX && msw__rho_valid(o->rho) &&
            msw__rho_valid(o->rho_end) && in_range(o->rho_factor, 1, MAX_RHO) &&
-           in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&
+           in_range(o->rho_threshold, 1, HUGE_VAL) && in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&
            in_range(o->guard, 0, HUGE_VAL) && msw__positive(o->learning_rate) &&
            o->momentum >= 0 && o->momentum < 1 && o->beta2 >= 0 && o->beta2 < 1 &&
            in_range(o->weight_decay, 0, MAX_RHO);

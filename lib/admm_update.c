@@ -118,7 +118,8 @@ static msw_status choose_with_ranks(msw_admm *admm, double share)
     return msw__ranks_exchange_choices(admm);
 }
 
-static void update_layer(msw_admm *admm, uint32_t layer, double share, double ratio)
+static msw__admm_sums update_layer(msw_admm *admm, uint32_t layer, double share,
+                                   double ratio)
 {
     msw__layer *l = &admm->layers[layer];
     const size_t tasks = msw__update_tasks(l->plan);
@@ -139,6 +140,26 @@ static void update_layer(msw_admm *admm, uint32_t layer, double share, double ra
     l->bound = sums.bound;
     l->primal = relative(sums.primal, sums.weights);
     l->dual = relative(sums.dual, sums.weights);
+    return sums;
+}
+
+/* After an update with these residuals: rho by them, and rho U as it is. */
+static void balance(msw_admm *admm, msw__layer *l, const msw__admm_sums *sums)
+{
+    const size_t tasks = msw__update_tasks(l->plan);
+    msw__admm_sums u;
+    msw__update_job j;
+    double rho;
+
+    open_job(&j, admm, l, 1);
+    msw__admm_all_tasks(admm, tasks, msw__norm_task, &j);
+    u = add_sums(j.sums, tasks);
+    rho = msw__balanced_rho(&admm->options, l->rho, admm->updates + 1, l->primal,
+                            sqrt(sums->dual / u.dual));
+    if (rho == l->rho || !msw__rho_valid(rho) || !msw__admm_can_rescale(l, l->rho / rho))
+        return;
+    msw__admm_rescale(admm, l, l->rho / rho, NULL, NULL);
+    l->rho = rho;
 }
 
 /* Everything that can fail comes before the first change. */
@@ -173,12 +194,16 @@ static msw_status update_all(msw_admm *admm, bool first)
     }
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__layer *l = &admm->layers[i];
+        msw__admm_sums sums;
 
         if (!l->plan)
             continue;
-        update_layer(admm, i, share, rho_ratio(admm, l, first));
-        if (!first)
-            l->rho = next_rho(admm, l);
+        sums = update_layer(admm, i, share, rho_ratio(admm, l, first));
+        if (first)
+            continue;
+        l->rho = next_rho(admm, l);
+        if (admm->options.rho_schedule == MSW_RHO_BALANCE)
+            balance(admm, l, &sums);
     }
     msw__admm_close_scratch(admm);
     return MSW_OK;

@@ -182,6 +182,35 @@ void msw__rescale_task(size_t task, void *arg)
     msw__each_strip(task, j, rescale_strip);
 }
 
+/* The norm of U */
+
+static void norm_strip(msw__strip *s, msw__update_job *j, size_t task)
+{
+    double sums[MSW__LANES] = {0};
+    float z[MSW__RUN];
+
+    for (size_t r = 0; r < s->rows; r++) {
+        const float *d = msw__strip_row(s, &j->d, r, s->d);
+        const msw__z_row old = msw__strip_z(s, j, r, d);
+
+        j->lanes->z(z, &old, s->ld);
+        for (size_t c = 0; c < s->columns; c++) {
+            const double u = (double)z[c] - (double)d[c];
+
+            sums[c % MSW__LANES] += u * u;
+        }
+    }
+    j->sums[task].dual += msw__lanes_total(sums);
+}
+
+void msw__norm_task(size_t task, void *arg)
+{
+    msw__update_job *j = arg;
+
+    j->sums[task] = (msw__admm_sums){0, 0, 0, 0};
+    msw__each_strip(task, j, norm_strip);
+}
+
 /* Z */
 
 static void write_z_strip(msw__strip *s, msw__update_job *j, size_t task)

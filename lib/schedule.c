@@ -50,6 +50,24 @@ double msw__next_rho(const msw_admm_options *o, double rho, uint32_t updates)
     }
 }
 
+/* False for NaN, which 0 / 0 is. */
+static bool exceeds(double x, double limit)
+{
+    return x > limit;
+}
+
+double msw__balanced_rho(const msw_admm_options *o, double rho, uint32_t updates,
+                         double primal, double dual)
+{
+    if (updates >= o->updates)
+        return rho;
+    if (exceeds(primal, o->rho_threshold * dual))
+        return grow(o, rho, o->rho_factor);
+    if (exceeds(dual, o->rho_threshold * primal) && isfinite(dual))
+        return rho / o->rho_factor;
+    return rho;
+}
+
 double msw__ramp(const msw_admm_options *o, uint32_t updates)
 {
     const double length = o->ramp * (double)o->updates;

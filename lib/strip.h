@@ -75,6 +75,8 @@ void msw__rate_task(size_t task, void *job);
 void msw__project_task(size_t task, void *job);
 /* U *= ratio * h_old / h; the sums' bound alone. */
 void msw__rescale_task(size_t task, void *job);
+/* The squared norm of U, to the sums' dual. */
+void msw__norm_task(size_t task, void *job);
 /* Z to w, which stands in for the weights. */
 void msw__write_z_task(size_t task, void *job);
 

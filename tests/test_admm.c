@@ -342,6 +342,108 @@ static void changes_of_rho_keep_rho_u(void **state)
 
 /* The penalty */
 
+/* Residual balancing */
+
+enum { BALANCED = 10 };
+
+static unsigned raised, lowered;
+
+static double norm_of_change(const double *a, const double *b, size_t count)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return sqrt(sum);
+}
+
+/* One update, on which @p rho becomes what the definition says. */
+static void balance_and_check(twin *t, double *rho, double least_end)
+{
+    double *before = doubles(t->count), *w = doubles(t->count), *none = doubles(t->count);
+    double primal, dual, u;
+    const bool begun = t->admm->begun;
+
+    if (begun)
+        read_z(t, before);
+    update_and_check(t, 0.5, 0.5);
+    for (size_t i = 0; i < t->count; i++)
+        w[i] = weight(t, i);
+    primal = norm_of_change(w, t->z, t->count) / norm_of_change(w, none, t->count);
+    u = norm_of_change(t->u, none, t->count) * msw_admm_rho(t->admm, 0) / *rho;
+    dual = norm_of_change(t->z, before, t->count) / u;
+    if (begun && u > 0 && fabs(primal - dual) > 1e-5 &&
+        msw_admm_updates(t->admm) < BALANCED) {
+        raised += primal > dual;
+        lowered += primal < dual;
+        *rho = primal < dual ? *rho / 1.5 : *rho * 1.5 < least_end ? *rho * 1.5 : least_end;
+    } else if (!begun || fabs(primal - dual) <= 1e-5) {
+        /* the Z before was that of W, which is not kept here; or rounding decides */
+        *rho = msw_admm_rho(t->admm, 0);
+    }
+    near(msw_admm_rho(t->admm, 0), *rho, *rho);
+    *rho = msw_admm_rho(t->admm, 0);
+    free(before);
+    free(w);
+    free(none);
+}
+
+static void check_balance(fixture *f)
+{
+    msw_admm_options o;
+    double rho = 0.1;
+    twin t;
+
+    msw_admm_options_init(&o);
+    o.rho_schedule = MSW_RHO_BALANCE;
+    o.updates = BALANCED;
+    o.rho = rho;
+    o.rho_end = 0.2;
+    o.rho_factor = 1.5;
+    o.rho_threshold = 1;
+    t = twin_setup(f, 0.5, 0.5, &o);
+    for (int k = 0; k < BALANCED + 2; k++) {
+        if (k % 4 == 1)
+            move_weights(&t);
+        for (size_t i = 0; i < t.count && k % 4 == 3; i++) /* W follows Z far away */
+            *fixture_at(f, t.w, i) = (float)(3 * t.z[i]);
+        balance_and_check(&t, &rho, o.rho_end);
+    }
+    twin_teardown(&t);
+}
+
+static void rho_balances_residuals(void **state)
+{
+    (void)state;
+    fixture_for_all(check_balance);
+    if (raised < 10 || lowered < 10)
+        fail_msg("%u times raised, %u times lowered", raised, lowered);
+}
+
+/* Nothing to balance: all blocks are free, W and Z are equal. */
+static void nothing_to_balance(void **state)
+{
+    fixture f = fixture_setup(&fixture_layouts[1], NULL);
+    msw_admm_options o;
+    twin t;
+
+    (void)state;
+    msw_admm_options_init(&o);
+    o.rho_schedule = MSW_RHO_BALANCE;
+    o.rho_threshold = 0.5;
+    t.admm = NULL;
+    assert_int_equal(msw_admm_new(&t.admm, f.ctx, &o), MSW_E_INVAL);
+    o.rho_threshold = 0;
+    t = twin_setup(&f, 0, 0, &o);
+    for (int k = 0; k < 4; k++) {
+        move_weights(&t);
+        assert_int_equal(msw_admm_update(t.admm), MSW_OK);
+        assert_true(msw_admm_rho(t.admm, 0) == 1e-2);
+    }
+    twin_teardown(&t);
+    fixture_teardown(&f);
+}
+
 /* rho/2 sum h (w - z + u)^2 with weight i moved by step */
 static double penalty_value(const twin *t, size_t i, double step)
 {
@@ -520,6 +622,74 @@ static void convex_problems_reach_their_optimum(void **state)
     solve_convex(true, 0.3, 0.5);
 }
 
+/* Momentum: updates that come too soon never settle, however many. */
+
+enum { SIDE = 32, PULLED = SIDE * SIDE };
+
+static struct pull {
+    float w[PULLED];
+    double target[PULLED], curvature[PULLED];
+} pull;
+
+static int pull_gradient(double *loss, float *const *grads, const float *const *weights,
+                         uint32_t layer_count, void *user)
+{
+    (void)layer_count;
+    (void)user;
+    *loss = 0;
+    for (size_t i = 0; i < PULLED; i++) {
+        const double off = (double)weights[0][i] - pull.target[i];
+
+        grads[0][i] = (float)(pull.curvature[i] * off);
+        *loss += pull.curvature[i] * off * off / 2 / PULLED;
+    }
+    return 0;
+}
+
+static double residual_after(size_t update_every, uint64_t updates)
+{
+    static const layout square = {MSW_WEIGHTS_OI, 0, {SIDE, SIDE}, 2, 4, 4, 0, false, false};
+    fixture f = fixture_setup(&square, NULL);
+    msw_admm_options o;
+    msw_layer_options l;
+    msw_tensor *w;
+    msw_admm *admm;
+    msw_host host;
+    double residual;
+
+    for (size_t i = 0; i < PULLED; i++) {
+        pull.target[i] = 2 * ref_uniform(&f.random) - 1;
+        pull.curvature[i] = 0.05 + ref_uniform(&f.random);
+        pull.w[i] = (float)pull.target[i];
+    }
+    msw_admm_options_init(&o);
+    o.update_every = update_every;
+    o.rho = o.rho_end = 1;
+    o.learning_rate = 0.02;
+    assert_int_equal(msw_admm_new(&admm, f.ctx, &o), MSW_OK);
+    assert_int_equal(msw_tensor_borrow(&w, f.ctx, pull.w, square.shape, NULL, 2), MSW_OK);
+    msw_layer_options_init(&l);
+    l.prune = 0.5;
+    l.unify = 0.4;
+    assert_int_equal(msw_admm_add_layer(admm, w, f.plan, &l), MSW_OK);
+    msw_host_init(&host);
+    host.loss_gradient = pull_gradient;
+    assert_int_equal(msw_admm_run(admm, &host, updates * update_every), MSW_OK);
+    residual = msw_admm_residual(admm, 0, MSW_RESIDUAL_PRIMAL);
+    msw_tensor_free(w);
+    msw_admm_free(admm);
+    fixture_teardown(&f);
+    return residual;
+}
+
+static void momentum_wants_steps_between_updates(void **state)
+{
+    (void)state;
+    assert_true(residual_after(1, 2000) > 0.5);
+    assert_true(residual_after(4, 500) > 0.5);
+    assert_true(residual_after(40, 50) < 0.1);
+}
+
 /* f of curvature h = importance: one projection is the global optimum, by trying every
  * choice of classes and signs. */
 static void importance_finds_the_best_of_all_choices(void **state)
@@ -630,6 +800,9 @@ int main(void)
         cmocka_unit_test(updates_are_projections),
         cmocka_unit_test(importance_is_one_metric),
         cmocka_unit_test(changes_of_rho_keep_rho_u),
+        cmocka_unit_test(rho_balances_residuals),
+        cmocka_unit_test(momentum_wants_steps_between_updates),
+        cmocka_unit_test(nothing_to_balance),
         cmocka_unit_test(penalty_is_the_slope_of_its_square),
         cmocka_unit_test(penalty_on_other_strides),
         cmocka_unit_test(convex_problems_reach_their_optimum),

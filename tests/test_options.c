@@ -462,7 +462,7 @@ static void test_structs(void **state)
     INPUT(msw_conv_call, call_conv_run, prepare_conv_call);
     LONGER_OUTPUT(msw_gemm_info, call_conv_info, bytes_mapped);
     INPUT(msw_batch_norm, call_batch_norm, prepare_batch_norm);
-    INPUT(msw_admm_options, call_admm, NULL);
+    LONGER_INPUT(msw_admm_options, call_admm, rho_threshold);
     INPUT(msw_layer_options, call_layer, NULL);
     OUTPUT(msw_admm_memory, call_admm_memory);
     check_sizes(call_run, prepare_host, sizeof(msw_host), offsetof(msw_host, allreduce),

@@ -124,6 +124,7 @@ void msw__layer_free(msw_admm *admm, msw__layer *l)
     msw_unified_free(l->frozen);
     msw_tensor_free(l->gradient);
     msw_tensor_free(l->rollback);
+    msw_tensor_free(l->soft);
     for (size_t k = 0; k < MSW__SLOTS; k++)
         msw_tensor_free(l->slots[k]);
     msw_plan_free(l->plan);
@@ -226,7 +227,7 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
     msw__layer *l;
     char *name;
 
-    if (admm->begun)
+    if (admm->begun || admm->updates > 0)
         return msw__admm_fail(admm, MSW_E_STATE, "layers come before everything else");
     if (!weights || (plan && !msw__plan_fits(plan, weights)))
         return msw__admm_fail(admm, MSW_E_INVAL,

@@ -31,6 +31,7 @@ typedef struct msw__layer {
 
     /* Made by msw_admm_run(); dense. */
     msw_tensor *gradient, *rollback;
+    msw_tensor *soft;       /* MSW_RELAXATION_SOFT: the projection of the weights */
     msw_tensor *slots[MSW__SLOTS];
 } msw__layer;
 
@@ -217,6 +218,13 @@ msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tenso
 
 /* retrain.c */
 
+/* A projection of all layers' weights onto @p share of their shares, to l->frozen.
+ * Half-made on failure; msw__admm_drop_fits() ends it. */
+msw_status msw__admm_fit_layers(msw_admm *admm, double share) MSW_NODISCARD;
+void msw__admm_drop_fits(msw_admm *admm);
+/* l->frozen, as it was made, to a tensor of the weights' shape. */
+void msw__layer_write_fit(const msw_admm *admm, const msw__layer *layer, msw_tensor *out);
+
 /* Memory of views, kept until the end: whatever masks from now on cannot fail. */
 msw_status msw__admm_reserve_columns(msw_admm *admm) MSW_NODISCARD;
 /* Project a gradient, slot or the weights of a layer, if it is frozen. */
@@ -225,6 +233,11 @@ void msw__layer_mask(const msw_admm *admm, const msw__layer *layer, msw_tensor *
 /* Restore the structure of a frozen layer's weights. MSW_E_NUMERIC: they are not finite,
  * and untouched. */
 msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
+
+/* admm_soft.c */
+
+/* Soft projection of all layers, or nothing; an update. */
+msw_status msw__admm_soften(msw_admm *admm) MSW_NODISCARD;
 
 /* admm_hash.c */
 

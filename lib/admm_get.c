@@ -35,7 +35,8 @@ msw_status msw_admm_get_memory(msw_admm_memory *out, const msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const msw__layer *l = &admm->layers[i];
 
-        m.state += msw__layer_state_bytes(l) + unified_bytes(l->frozen);
+        m.state += msw__layer_state_bytes(l) + unified_bytes(l->frozen) +
+                   tensor_bytes(l->soft);
         m.gradients += tensor_bytes(l->gradient);
         m.importance += tensor_bytes(l->importance);
         m.rollback += tensor_bytes(l->rollback);

@@ -41,6 +41,9 @@ static void fill_defaults(msw_admm_options *o)
     default_to(&o->rho_end, o->rho_schedule == MSW_RHO_TO_END ? 1 : MAX_RHO);
     default_to(&o->rho_factor, standard_factor(o->rho_schedule));
     default_to(&o->rho_threshold, 10);
+    default_to(&o->soft_factor, 0.95);
+    if (o->soft_factor < 0)
+        o->soft_factor = 0;
     default_to(&o->guard, 10);
     default_to(&o->learning_rate, adam ? 0.001 : 0.01);
     default_to(&o->momentum, 0.9);
@@ -69,7 +72,9 @@ static bool options_valid(const msw_admm_options *o)
     return o->rho_schedule <= MSW_RHO_BALANCE && o->optimiser <= MSW_OPTIMISER_ADAM &&
            o->rollback <= 1 && o->updates <= UINT32_MAX && msw__rho_valid(o->rho) &&
            msw__rho_valid(o->rho_end) && in_range(o->rho_factor, 1, MAX_RHO) &&
-           in_range(o->rho_threshold, 1, HUGE_VAL) && in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&
+           o->relaxation <= MSW_RELAXATION_SOFT && o->soft_factor >= 0 &&
+           o->soft_factor < 1 && in_range(o->rho_threshold, 1, HUGE_VAL) &&
+           in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&
            in_range(o->guard, 0, HUGE_VAL) && msw__positive(o->learning_rate) &&
            o->momentum >= 0 && o->momentum < 1 && o->beta2 >= 0 && o->beta2 < 1 &&
            in_range(o->weight_decay, 0, MAX_RHO);
@@ -84,7 +89,7 @@ msw_status msw__admm_take_options(msw_admm_options *o, const msw_admm_options *o
         status = msw__take_options(o, sizeof *o, OLDEST_OPTIONS, options);
     if (status)
         return status;
-    if (o->reserved)
+    if (o->reserved || o->reserved2)
         return MSW_E_VERSION;
     fill_defaults(o);
     return options_valid(o) ? MSW_OK : MSW_E_INVAL;

@@ -223,7 +223,7 @@ msw_status msw__admm_begin(msw_admm *admm)
 {
     msw_status status;
 
-    if (admm->begun)
+    if (admm->begun || admm->options.relaxation == MSW_RELAXATION_SOFT)
         return MSW_OK;
     status = msw__admm_reserve_tasks(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
@@ -245,8 +245,11 @@ msw_status msw__admm_begin(msw_admm *admm)
 msw_status msw__admm_step_z(msw_admm *admm)
 {
     const bool begun = admm->begun;
-    msw_status status = msw__admm_begin(admm);
+    msw_status status;
 
+    if (admm->options.relaxation == MSW_RELAXATION_SOFT)
+        return msw__admm_soften(admm);
+    status = msw__admm_begin(admm);
     if (!status)
         status = update_all(admm, false);
     if (!status) {

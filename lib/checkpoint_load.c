@@ -122,6 +122,9 @@ static msw_status read_solver(loaded *in)
         return other(in, "another number of layers");
     if (msw__load32(bytes + 16) != in->admm->options.optimiser)
         return other(in, "another optimiser");
+    if (in->begun && in->phase == MSW_PHASE_ADMM &&
+        in->admm->options.relaxation != MSW_RELAXATION_ADMM)
+        return other(in, "another relaxation");
     return MSW_OK;
 }
 

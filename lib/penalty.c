@@ -97,7 +97,7 @@ msw_status msw_admm_add_penalty(msw_admm *admm, uint32_t layer, msw_tensor *grad
                                 "that is not finite", l->name);
     if (!status)
         status = msw__admm_begin(admm);
-    if (!status && l->plan)
+    if (!status && l->d)
         status = msw__layer_penalty(admm, l, grad, scale);
     return msw__admm_leave(admm, status);
 }

@@ -8,7 +8,7 @@
 
 /* Freezing */
 
-static msw_status fit_layer(msw_admm *admm, msw__layer *l)
+static msw_status fit_layer(msw_admm *admm, msw__layer *l, double share)
 {
     const msw__importance importance = {.h = l->importance, .scale = 1};
     size_t prune, unify;
@@ -17,7 +17,8 @@ static msw_status fit_layer(msw_admm *admm, msw__layer *l)
     status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
     if (status)
         return status;
-    msw__shares_count(&prune, &unify, l->prune, l->unify, l->plan->block_count);
+    msw__shares_count(&prune, &unify, share * l->prune, share * l->unify,
+                      l->plan->block_count);
     return msw__unified_fit(&l->frozen, l->plan, l->weights, &importance, prune, unify);
 }
 
@@ -41,7 +42,7 @@ msw_status msw__admm_reserve_columns(msw_admm *admm)
     return status;
 }
 
-static msw_status fit_layers(msw_admm *admm)
+msw_status msw__admm_fit_layers(msw_admm *admm, double share)
 {
     msw_status status = msw__admm_reserve_tasks(admm);
 
@@ -49,11 +50,11 @@ static msw_status fit_layers(msw_admm *admm)
         status = msw__admm_reserve_columns(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
-            status = fit_layer(admm, &admm->layers[i]);
+            status = fit_layer(admm, &admm->layers[i], share);
     return status;
 }
 
-static void drop_fits(msw_admm *admm)
+void msw__admm_drop_fits(msw_admm *admm)
 {
     msw__free(admm->ctx, admm->columns, admm->column_count, sizeof *admm->columns);
     admm->columns = NULL;
@@ -66,12 +67,12 @@ static void drop_fits(msw_admm *admm)
 
 /* Again on the caller's thread where the host's parallel_for failed: that cannot. */
 
-static void write_weights(const msw_admm *admm, const msw__layer *l)
+void msw__layer_write_fit(const msw_admm *admm, const msw__layer *l, msw_tensor *out)
 {
-    msw_status status = msw__unified_write(l->weights, l->frozen, admm->columns, false);
+    msw_status status = msw__unified_write(out, l->frozen, admm->columns, false);
 
     if (status)
-        status = msw__unified_write(l->weights, l->frozen, admm->columns, true);
+        status = msw__unified_write(out, l->frozen, admm->columns, true);
     (void)status;
 }
 
@@ -92,7 +93,7 @@ static void project_layer(const msw_admm *admm, const msw__layer *l)
 {
     if (!l->frozen)
         return;
-    write_weights(admm, l);
+    msw__layer_write_fit(admm, l, l->weights);
     for (uint32_t k = 0; k < MSW__SLOTS; k++)
         if (l->slots[k])
             msw__layer_mask(admm, l, l->slots[k], msw__slot_kind(&admm->options, k));
@@ -104,9 +105,9 @@ static msw_status freeze(msw_admm *admm)
 
     if (admm->phase != MSW_PHASE_ADMM)
         return msw__admm_fail(admm, MSW_E_STATE, "frozen already");
-    status = fit_layers(admm);
+    status = msw__admm_fit_layers(admm, 1);
     if (status) {
-        drop_fits(admm);
+        msw__admm_drop_fits(admm);
         return status;
     }
     for (uint32_t i = 0; i < admm->layer_count; i++) {
@@ -115,7 +116,8 @@ static msw_status freeze(msw_admm *admm)
         project_layer(admm, l);
         msw__layer_free_state(admm, l);
         msw_tensor_free(l->importance);
-        l->importance = NULL;
+        msw_tensor_free(l->soft);
+        l->importance = l->soft = NULL;
     }
     admm->begun = true;
     admm->phase = MSW_PHASE_FROZEN;

@@ -90,6 +90,19 @@ static msw_status set_up_frozen(world *w)
     return status ? status : msw_admm_freeze(w->admm);
 }
 
+static msw_status set_up_soft(world *w)
+{
+    msw_status status = oom_borrow_tensor(w);
+    msw_admm_options o;
+
+    msw_admm_options_init(&o);
+    o.relaxation = MSW_RELAXATION_SOFT;
+    o.update_every = 2;
+    if (!status)
+        status = msw_admm_new(&w->admm, w->ctx, &o);
+    return status ? status : add_layers(w);
+}
+
 static uint64_t digest_w(world *w)
 {
     return oom_hash(1, w->w, sizeof w->w);
@@ -250,6 +263,8 @@ static const scenario scenarios[] = {
     {"admm_add_penalty", set_up_sgd, add_penalty, oom_digest_extra},
     {"admm_update, the first", set_up_sgd, update, digest_z},
     {"admm_update", set_up_update, update, digest_z},
+    {"admm_update, soft", set_up_soft, update, digest_w},
+    {"admm_run, soft", set_up_soft, run_solver, NULL},
     {"admm_set_importance", set_up_sgd, set_importance, digest_update},
     {"admm_get_z", set_up_update, get_z, oom_digest_extra},
     {"admm_freeze at once", set_up_sgd, freeze, digest_w},

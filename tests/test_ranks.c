@@ -185,6 +185,8 @@ static void add_layers(rank *r)
     }
 }
 
+static uint32_t relaxation; /* of the next solvers */
+
 static void open_rank(rank *r, group *g, unsigned number)
 {
     msw_context_options c;
@@ -208,6 +210,7 @@ static void open_rank(rank *r, group *g, unsigned number)
     o.update_every = EVERY;
     o.rho = 0.1;
     o.ramp = 0.5;
+    o.relaxation = relaxation;
     assert_int_equal(msw_admm_new(&r->admm, r->ctx, &o), MSW_OK);
     add_layers(r);
     msw_host_init(&r->host);
@@ -331,6 +334,14 @@ static void test_same_data(void **state)
         assert_int_equal(hash_of(&ranks[0]), hash);
         close_group();
     }
+}
+
+static void test_soft_projection(void **state)
+{
+    (void)state;
+    relaxation = MSW_RELAXATION_SOFT;
+    test_same_data(state);
+    relaxation = MSW_RELAXATION_ADMM;
 }
 
 /* Ranks that share a mini-batch do what one does with all of it, up to rounding; twice
@@ -684,6 +695,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_data),
+        cmocka_unit_test(test_soft_projection),
         cmocka_unit_test(test_shared_data),
         cmocka_unit_test(test_three_ranks),
         cmocka_unit_test(test_trouble),

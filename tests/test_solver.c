@@ -112,6 +112,8 @@ static void options_out_of_range(void **state)
         {offsetof(msw_admm_options, rho_end), 5, -1},
         {offsetof(msw_admm_options, rho_factor), 2, 0.5},
         {offsetof(msw_admm_options, rho_factor), 2, (double)NAN},
+        {offsetof(msw_admm_options, rho_threshold), 2, 0.5},
+        {offsetof(msw_admm_options, rho_threshold), 2, (double)NAN},
         {offsetof(msw_admm_options, tolerance), 0.1, -0.1},
         {offsetof(msw_admm_options, tolerance), 0.1, (double)NAN},
         {offsetof(msw_admm_options, ramp), 1, 1.01},
@@ -138,7 +140,7 @@ static void options_out_of_range(void **state)
         assert_int_equal(try_options(&o), MSW_E_INVAL);
     }
     msw_admm_options_init(&o);
-    o.rho_schedule = 4;
+    o.rho_schedule = MSW_RHO_BALANCE + 1;
     assert_int_equal(try_options(&o), MSW_E_INVAL);
     msw_admm_options_init(&o);
     o.optimiser = 2;

@@ -70,6 +70,18 @@ typedef enum msw_stop_reason {
     MSW_STOP_HOST = 4,       /**< a callback returned > 0 */
     MSW_STOP_ERROR = 5       /**< the run returned a status other than MSW_OK */
 } msw_stop_reason;
+typedef enum msw_relaxation {
+    MSW_RELAXATION_ADMM = 0, /**< as above */
+    /**
+     * Soft projection: no penalty, Z or U. An update takes the weights themselves part of
+     * the way, W <- alpha W + (1 - alpha) projection of W: pruned blocks become alpha w,
+     * unified ones sign(w) (alpha |w| + (1 - alpha) m), free ones stay as they are. Which
+     * blocks, every update chooses anew. For updates after every mini-batch or every few,
+     * planned as many; then msw_admm_freeze(). After ISS-P, arXiv 2303.09650. The primal
+     * residual is that before the update, the dual one NaN.
+     */
+    MSW_RELAXATION_SOFT = 1
+} msw_relaxation;
 typedef enum msw_residual { MSW_RESIDUAL_PRIMAL = 0, MSW_RESIDUAL_DUAL = 1 } msw_residual;
 typedef enum msw_real { MSW_REAL_FLOAT = 0, MSW_REAL_DOUBLE = 1 } msw_real;
 
@@ -99,6 +111,10 @@ typedef struct msw_admm_options {
                                   MSW_E_DIVERGED restores */
     uint32_t reserved;       /**< 0 */
     double rho_threshold;    /**< MSW_RHO_BALANCE; 0: 10 */
+    double soft_factor;      /**< alpha of MSW_RELAXATION_SOFT, < 1; 0: 0.95; < 0: none,
+                                  which projects at once */
+    uint32_t relaxation;
+    uint32_t reserved2;      /**< 0 */
 } msw_admm_options;
 
 typedef struct msw_layer_options {
@@ -183,17 +199,17 @@ typedef struct msw_host {
 /* Data-parallel training: processes or threads, the ranks, each with a solver and weights
  * of its own and a part of the data.
  *
- * In msw_admm_run() all ranks have the same layers, options and weights, and ask for
- * the same number of iterations. loss_gradient gives the loss and the gradient of the
- * rank's own mini-batch; the run takes their means over the ranks, so that every rank does the same
- * step. In an update each rank chooses the classes of its share of the layers, and the
- * choices are exchanged. After every update the ranks compare msw_admm_hash(): when
- * they have drifted apart, by a host's step for instance, all stop with MSW_E_HOST;
- * when they are not equal at the start, with MSW_E_INVAL and nothing changed. Whatever
- * fails or stops on one rank ends the run on all: with its own status there, and with
- * the same status elsewhere. So a NaN on one rank is MSW_E_NUMERIC on every rank, and no
- * rank takes that step. Only a step that fails on some ranks may leave them one step
- * apart. MSW_E_INVAL for the host struct itself is not told to the other ranks.
+ * In msw_admm_run() all ranks have the same layers, options and weights, and ask for the
+ * same number of iterations. loss_gradient gives the loss and the gradient of the rank's
+ * own mini-batch; the run takes their means over the ranks, so that every rank does the
+ * same step. In an update each rank chooses the classes of its share of the layers, and
+ * the choices are exchanged. After every update the ranks compare msw_admm_hash(): when
+ * they have drifted apart, by a host's step for instance, all stop with MSW_E_HOST; when
+ * they are not equal at the start, with MSW_E_INVAL and nothing changed. Whatever fails
+ * or stops on one rank ends the run on all: with its own status there, and with the same
+ * status elsewhere. So a NaN on one rank is MSW_E_NUMERIC on every rank, and no rank
+ * takes that step. Only a step that fails on some ranks may leave them one step apart.
+ * MSW_E_INVAL for the host struct itself is not told to the other ranks.
  *
  * In its own loop the host sums the loss gradients over the ranks before
  * msw_admm_add_penalty(), or when frozen before msw_admm_mask_gradient(). All else every

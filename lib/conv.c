@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    OLDEST_OPTIONS = sizeof(msw_conv_options),
+    OLDEST_OPTIONS = offsetof(msw_conv_options, wisdom),
     USUAL_PIXELS = 1024, /* many columns for a product */
     FEW_OUTPUTS = 4      /* of a group: not worth a product */
 };
@@ -172,6 +172,7 @@ static msw_status make_gemms(msw_conv *c, const msw__weights *w, const msw_conv_
     g.activation = o->activation;
     g.fallback = o->fallback;
     g.tune = o->tune;
+    g.wisdom = o->wisdom;
     for (size_t i = 0; i < c->groups && !status; i++) {
         g.bias = o->bias ? o->bias + i * c->outputs : NULL;
         g.bias_count = o->bias ? c->outputs : 0;

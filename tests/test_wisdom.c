@@ -283,12 +283,53 @@ static void test_out_of_memory(void **state)
     tear_down(&x);
 }
 
+/* A convolution keeps and takes the times of its products, group by group. */
+static void test_convolution(void **state)
+{
+    static const size_t shape[4] = {64, 8, 3, 3};
+    static float w[64 * 8 * 9] = {1, 2, 3};
+    msw_conv_options o;
+    msw_plan_options po;
+    msw_unified *u;
+    msw_tensor *t;
+    msw_plan *plan;
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    msw_plan_options_init(&po);
+    po.weights = MSW_WEIGHTS_OIHW;
+    po.groups = 2;
+    assert_int_equal(msw_plan_new(&plan, x.ctx, shape, 4, &po), MSW_OK);
+    assert_int_equal(msw_tensor_borrow(&t, x.ctx, w, shape, NULL, 4), MSW_OK);
+    assert_int_equal(msw_unified_from(&u, plan, t, NULL), MSW_OK);
+    msw_conv_options_init(&o);
+    o.expected_pixels = 64;
+    o.wisdom = x.wisdom;
+    for (uint32_t tune = 2; tune-- > 0;) {
+        const size_t before = msw_wisdom_count(x.wisdom);
+        msw_conv *conv;
+
+        o.tune = tune;
+        x.clock.calls = 0;
+        assert_int_equal(msw_conv_new(&conv, x.ctx, u, &o), MSW_OK);
+        assert_int_equal(x.clock.calls != 0, tune);
+        assert_int_equal(msw_wisdom_count(x.wisdom) - before, tune);
+        msw_conv_free(conv);
+    }
+    msw_unified_free(u);
+    msw_tensor_free(t);
+    msw_plan_free(plan);
+    tear_down(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_remembers),
         cmocka_unit_test(test_damage),    cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_convolution),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,7 @@ typedef struct msw_conv_options {
      * besides (output_padding). Less than the stride or the dilation. */
     uint32_t output_pad_h, output_pad_w;
     uint32_t reserved;                 /**< 0 */
+    msw_wisdom *wisdom;                /**< as in msw_gemm_options */
 } msw_conv_options;
 
 /** One convolution: y = activation(conv(x) + bias + beta y). Strides in elements. */

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/** @file wisdom.h  What msw_gemm_new() has measured, kept for the next time.
+/** @file wisdom.h  What msw_gemm_new() and msw_conv_new() have measured, kept for the next
+ * time.
  *
- * A product that is tuned (msw_gemm_options.tune) is timed when it is made. With a
- * wisdom handle in msw_gemm_options.wisdom the times are kept there, and a product of
+ * A product that is tuned (msw_gemm_options.tune) is timed when it is made, and so are the
+ * products of a convolution (msw_conv_options.tune). With a wisdom handle in the options
+ * the times are kept there, and a product of
  * the same shape, blocks, numbers of pruned and unified blocks and columns takes them
  * from there instead, whether it asks for tuning or not. Exported, they serve later runs
  * of the program, too: on the same processor, instruction sets, number of threads, BLAS
  * and version of libmsw, because elsewhere they would be wrong.
  *
- * Thread-safety: one thread at a time for each handle, msw_gemm_new() with it included.
+ * Thread-safety: one thread at a time for each handle, msw_gemm_new() and msw_conv_new()
+ * with it included.
  */
 #ifndef MSW_WISDOM_H
 #define MSW_WISDOM_H

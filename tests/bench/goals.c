@@ -175,32 +175,46 @@ void run_goals(const settings *s, const rival *rivals, size_t count)
     msw_context_free(ctx);
 }
 
+static void break_even_row(msw_context *ctx, const settings *s, cell c, const rival *rivals,
+                           size_t count)
+{
+    static const unsigned unified[] = {0, 25, 50, 75, 100}; /* of what is not pruned */
+
+    if (!s->json)
+        printf("%12u %%", c.pruned);
+    for (size_t j = 0; j < LENGTH(unified); j++) {
+        result r;
+
+        c.unified = (100 - c.pruned) * unified[j] / 100;
+        r = measure_cell(ctx, s, &c, rivals, count);
+        if (s->json)
+            print_result(s, &c, &r);
+        else
+            printf("%16.2f", r.rival / r.own);
+        fflush(stdout);
+    }
+    if (!s->json)
+        printf("\n");
+}
+
 void run_break_even(const settings *s, const cell *shape, const rival *rivals, size_t count)
 {
     static const unsigned pruned[] = {0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95};
-    static const unsigned unified[] = {0, 25, 50, 75, 100}; /* of what is not pruned */
     msw_context *ctx = make_context(s, s->threads);
 
-    printf("How many times faster than the fastest dense library %zu x %zu x %zu is, blocks "
-           "%ux%u.\n", shape->m, shape->k, shape->n, shape->block_rows,
-           shape->block_columns);
-    printf("%-14s", "pruned");
-    for (size_t j = 0; j < LENGTH(unified); j++)
-        printf("   unified %3u %%", unified[j]);
-    printf("   (of the rest)\n");
+    if (!s->json) {
+        printf("How many times faster than the fastest dense library %zu x %zu x %zu is, "
+               "blocks %ux%u.\n%-14s", shape->m, shape->k, shape->n, shape->block_rows,
+               shape->block_columns, "pruned");
+        for (unsigned share = 0; share <= 100; share += 25)
+            printf("   unified %3u %%", share);
+        printf("   (of the rest)\n");
+    }
     for (size_t i = 0; i < LENGTH(pruned); i++) {
-        printf("%12u %%", pruned[i]);
-        for (size_t j = 0; j < LENGTH(unified); j++) {
-            cell c = *shape;
-            result r;
+        cell c = *shape;
 
-            c.pruned = pruned[i];
-            c.unified = (100 - pruned[i]) * unified[j] / 100;
-            r = measure_cell(ctx, s, &c, rivals, count);
-            printf("%16.2f", r.rival / r.own);
-            fflush(stdout);
-        }
-        printf("\n");
+        c.pruned = pruned[i];
+        break_even_row(ctx, s, c, rivals, count);
     }
     msw_context_free(ctx);
 }

@@ -42,7 +42,7 @@ int msw__os_open(const char *path, uint64_t *length)
 {
     /* O_NONBLOCK: opening a pipe without a writer would wait for ever. */
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat status;
+    struct stat status = {0}; /* MSan of clang 14 does not know fstat() */
     int error = 0;
 
     if (file < 0)

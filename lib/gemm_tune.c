@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_ROUNDS = 9, MAX_ROUNDS = 50, MAX_CALLS = 1000 };
+enum { MIN_ROUNDS = 9, MAX_ROUNDS = 50, MAX_CALLS = 1000, BLIND_CALLS = 100 };
 static const double sample_seconds = 20e-6; /* a clock's resolution is less than that */
 static const double enough_seconds = 4e-3;
 
@@ -48,7 +48,7 @@ static msw_status sample(double *out, trial *t, msw__gemm_kind kind)
 
 static size_t calls_for(double took)
 {
-    const double calls = took > 0 ? sample_seconds / took : MAX_CALLS;
+    const double calls = took > 0 ? sample_seconds / took : BLIND_CALLS;
 
     return calls < 1 ? 1 : calls > MAX_CALLS ? MAX_CALLS : (size_t)calls;
 }
@@ -83,6 +83,13 @@ static double median(double *x, size_t count)
     return x[count / 2];
 }
 
+/* A clock that stands still gets one. */
+static bool more_rounds(size_t rounds, double spent)
+{
+    return !rounds || (spent > 0 && rounds < MAX_ROUNDS &&
+                       (rounds < MIN_ROUNDS || spent < enough_seconds));
+}
+
 /* The candidates take turns. A first round only says how many calls make a sample. */
 static msw_status time_candidates(trial *t, double seconds[MSW__GEMM_KINDS])
 {
@@ -93,8 +100,7 @@ static msw_status time_candidates(trial *t, double seconds[MSW__GEMM_KINDS])
     for (int kind = 0; kind < MSW__GEMM_KINDS; kind++)
         t->calls[kind] = calls_for(t->samples[kind][0]);
     spent = 0;
-    while (!status && (rounds < MIN_ROUNDS ||
-                       (rounds < MAX_ROUNDS && spent > 0 && spent < enough_seconds)))
+    while (!status && more_rounds(rounds, spent))
         status = time_round(t, rounds++, &spent);
     for (int kind = 0; !status && kind < MSW__GEMM_KINDS; kind++)
         if (msw__gemm_has(t->g, (msw__gemm_kind)kind))

@@ -458,7 +458,7 @@ static void test_structs(void **state)
     INPUT(msw_gemm_options, call_gemm, NULL);
     INPUT(msw_gemm_call, call_gemm_run, prepare_gemm_call);
     LONGER_OUTPUT(msw_gemm_info, call_gemm_info, bytes_mapped);
-    INPUT(msw_conv_options, call_conv, NULL);
+    LONGER_INPUT(msw_conv_options, call_conv, wisdom);
     INPUT(msw_conv_call, call_conv_run, prepare_conv_call);
     LONGER_OUTPUT(msw_gemm_info, call_conv_info, bytes_mapped);
     INPUT(msw_batch_norm, call_batch_norm, prepare_batch_norm);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# The measurements and pictures of doc/performance.md, in about five minutes. Wants an
+# The measurements and pictures of doc/performance.md, in about three minutes. Wants an
 # otherwise idle machine.
 #
 #   tests/bench/report.sh                  into build/performance and doc/*.svg
@@ -73,7 +73,8 @@ draw() {
 $head
 set logscale x 2
 set logscale y
-set ytics (0.5, 1, 2, 3, 4, 6, 8, 12)
+set yrange [1:40]
+set ytics (1, 2, 3, 4, 6, 8, 12, 16)
 set xlabel "columns of activations, N (512 x 512 weights)"
 set key top right
 plot 1 title "" with lines linecolor "gray", \
@@ -86,7 +87,8 @@ END
     gnuplot >"$SVG/performance_breakeven.svg" <<END
 $head
 set logscale y
-set ytics (0.5, 1, 2, 3, 4, 6, 8, 12)
+set yrange [0.7:24]
+set ytics (1, 2, 3, 4, 6, 8, 12, 16, 20)
 set xlabel "pruned blocks, % (512 x 512 weights, 8x8 blocks)"
 set key top left
 plot 1 title "" with lines linecolor "gray", \

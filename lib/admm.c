@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    OLDEST_LAYER_OPTIONS = sizeof(msw_layer_options),
+    OLDEST_LAYER_OPTIONS = offsetof(msw_layer_options, per_row),
     FIRST_ROOM = 8 /* layers */
 };
 
@@ -121,6 +121,8 @@ void msw__layer_free(msw_admm *admm, msw__layer *l)
     free_text(admm->ctx, l->name);
     msw_tensor_free(l->weights);
     msw_tensor_free(l->importance);
+    msw_tensor_free(l->squares);
+    msw_tensor_free(l->renewed);
     msw_unified_free(l->frozen);
     msw_tensor_free(l->gradient);
     msw_tensor_free(l->rollback);
@@ -128,6 +130,7 @@ void msw__layer_free(msw_admm *admm, msw__layer *l)
     for (size_t k = 0; k < MSW__SLOTS; k++)
         msw_tensor_free(l->slots[k]);
     msw_plan_free(l->plan);
+    msw__layer_free_plans(admm, l);
 }
 
 /* A callback that left by longjmp() has kept the solver busy. */
@@ -211,8 +214,10 @@ static msw_status take_layer_options(msw_admm *admm, msw_layer_options *o,
         status = msw__take_options(o, sizeof *o, OLDEST_LAYER_OPTIONS, options);
     if (status)
         return status;
-    if (o->reserved || o->exclude & ~(MSW_EXCLUDE_PRUNE | MSW_EXCLUDE_UNIFY))
+    if (o->reserved || o->reserved2 || o->exclude & ~(MSW_EXCLUDE_PRUNE | MSW_EXCLUDE_UNIFY))
         return MSW_E_VERSION;
+    if (o->per_row > 1)
+        return MSW_E_INVAL;
     if (!msw__shares_valid(o->prune, o->unify))
         return msw__admm_fail(admm, MSW_E_INVAL, "shares %g pruned and %g unified", o->prune,
                               o->unify);
@@ -246,9 +251,11 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
     l->weights = msw_tensor_ref(weights);
     l->plan = plan ? msw_plan_ref(plan) : NULL;
     l->exclude = o.exclude;
+    l->per_row = o.per_row;
     msw__layer_set_ratios(l, o.prune, o.unify);
     l->rho = plan ? admm->options.rho : (double)NAN;
     l->primal = l->dual = (double)NAN;
+    msw__layer_budget_init(&l->budget);
     return MSW_OK;
 }
 

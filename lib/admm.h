@@ -3,20 +3,48 @@
 #ifndef MSW_LIB_ADMM_H
 #define MSW_LIB_ADMM_H
 
+#include "budget.h"
 #include "internal.h"
 #include "project.h"
 #include "view.h"
 
 enum { MSW__SLOTS = 2 }; /* of the built-in optimiser, at most */
 
+/* A layer's part in the solver's budget. */
+typedef struct msw__layer_budget {
+    msw_budget_layer options; /* defaults filled in */
+    msw_store_options store;  /* own_store: instead of the budget's */
+    bool own_store;
+
+    /* From the beginning on. */
+    double factor;            /* of rho in this layer; 1 without a budget */
+    double amount[MSW__BLOCK_KINDS][MSW__CLASSES], fixed;
+} msw__layer_budget;
+
+typedef struct msw__admm_budget {
+    msw_budget_options options;
+    msw_store_options store;
+    double target;            /* 0: no budget */
+    msw_budget_info info;     /* of the last choice */
+} msw__admm_budget;
+
 typedef struct msw__layer {
     char *name;
     msw_tensor *weights;    /* the host's */
     msw_plan *plan;         /* NULL: an unconstrained parameter */
     msw_tensor *importance; /* h, mean 1, dense; NULL: plain */
+    msw_tensor *squares;    /* running mean of squared gradients, dense; NULL: none yet */
+    uint64_t seen;          /* gradients in it, up to options.importance_memory */
+    msw_tensor *renewed;    /* during an update: the importance it takes up */
     double prune, unify;    /* wanted shares of blocks */
     uint32_t exclude;
-    double rho;
+    bool per_row;           /* shares of each block row */
+    double rho;             /* of the schedule; the penalty's is rho * budget.factor */
+    msw__layer_budget budget;
+    msw_plan **plans;       /* that it may be given at the beginning, the first one
+                               included; NULL: only plan */
+    uint32_t plan_count;
+    size_t scratch_block;   /* where its blocks begin in an open scratch */
     double primal, dual;    /* relative, of the last update */
 
     /* ADMM phase, from the first penalty or update on. Z is kept compactly and U only
@@ -42,8 +70,8 @@ typedef struct msw__admm_sums {
 } msw__admm_sums;
 
 /* Lives during an update; hangs on the solver, not on the stack, so that nothing is
- * lost when a hook of the context never returns. Sizes are those of the largest
- * layer. */
+ * lost when a hook of the context never returns. Sizes are those of the largest layer;
+ * with a budget there are blocks for all layers. */
 typedef struct msw__admm_scratch {
     msw__candidate *candidates;
     float *magnitudes;
@@ -88,6 +116,7 @@ struct msw_admm {
     enum msw__admm_state state;
     uintptr_t callback_frame; /* MSW__FRAME() of what called the host's callback; 0: none
                                  is running */
+    msw__admm_budget budget;
     msw__admm_scratch scratch;
     msw__ranks ranks;
     size_t *columns;          /* memory of a view, FROZEN phase */
@@ -199,6 +228,39 @@ static inline size_t msw__sign_bit(const msw_plan *p, size_t i, size_t r)
 {
     return i * msw__sign_panel(p) * 8 + r * p->columns;
 }
+
+/* admm_budget.c */
+
+void msw__layer_budget_init(msw__layer_budget *b);
+/* A plan for each layer that has several, by the budget and finite weights; none without a
+ * budget. Back to the first. */
+msw_status msw__admm_pick_plans(msw_admm *admm) MSW_NODISCARD;
+void msw__admm_first_plans(msw_admm *admm);
+void msw__layer_free_plans(msw_admm *admm, msw__layer *layer);
+/* Factors and amounts, of finite weights. Nothing without a budget. */
+msw_status msw__admm_begin_budget(msw_admm *admm) MSW_NODISCARD;
+/* The classes of all blocks, in the scratch, from the candidates there, at @p part of the
+ * budget. MSW_E_RANGE: it cannot be met. */
+msw_status msw__admm_choose(msw_admm *admm, double part,
+                            double (*rho)(const msw_admm *admm,
+                                          const msw__layer *layer)) MSW_NODISCARD;
+/* The frozen structure of all layers. Half-made on failure. */
+msw_status msw__admm_fit_budget(msw_admm *admm) MSW_NODISCARD;
+
+/* admm_importance.c */
+
+/* Memory for what gradients a layer will see, if the solver collects importance. */
+msw_status msw__layer_prepare_squares(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
+/* A gradient of the loss alone. MSW_E_NUMERIC: it is not finite, nothing was added. */
+msw_status msw__layer_add_gradient(msw_admm *admm, msw__layer *layer,
+                                   const msw_tensor *grad) MSW_NODISCARD;
+/* The importance that the next update takes up, beside the old; then it, or none. Taking it
+ * up cannot fail, and needs scratch. */
+msw_status msw__admm_renew_importance(msw_admm *admm) MSW_NODISCARD;
+void msw__admm_take_renewed(msw_admm *admm);
+void msw__admm_drop_renewed(msw_admm *admm);
+/* h_old / h_new at the most: the mean is 1 and the floor is known. */
+double msw__largest_change(const msw__layer *layer);
 
 /* schedule.c */
 

@@ -38,7 +38,7 @@ msw_status msw_admm_get_memory(msw_admm_memory *out, const msw_admm *admm)
         m.state += msw__layer_state_bytes(l) + unified_bytes(l->frozen) +
                    tensor_bytes(l->soft);
         m.gradients += tensor_bytes(l->gradient);
-        m.importance += tensor_bytes(l->importance);
+        m.importance += tensor_bytes(l->importance) + tensor_bytes(l->squares);
         m.rollback += tensor_bytes(l->rollback);
         for (size_t k = 0; k < MSW__SLOTS; k++)
             m.slots += tensor_bytes(l->slots[k]);

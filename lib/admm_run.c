@@ -187,6 +187,9 @@ static msw_status prepare_memory(run *r)
 
     if (!status)
         status = prepare_pointers(admm);
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
+        if (admm->phase == MSW_PHASE_ADMM)
+            status = msw__layer_prepare_squares(admm, &admm->layers[i]);
     if (!status)
         status = prepare_rollback(admm);
     if (!status && !r->host.step)
@@ -230,6 +233,10 @@ static msw_status regularise(msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
         msw__layer *l = &admm->layers[i];
 
+        if (l->d)
+            status = msw__layer_add_gradient(admm, l, l->gradient);
+        if (status)
+            break;
         if (l->d)
             status = msw__layer_penalty(admm, l, l->gradient, 1);
         else

@@ -23,12 +23,6 @@ static msw_status copy_importance(msw_tensor **out, msw_admm *admm, const msw_te
     return MSW_OK;
 }
 
-/* h_old / h_new at the most: the mean is 1 and the floor is known. */
-static double largest_change(const msw__layer *l)
-{
-    return (double)l->weights->count / (double)MSW__IMPORTANCE_FLOOR;
-}
-
 static msw_status set_importance(msw_admm *admm, msw__layer *l, const msw_tensor *h)
 {
     msw_tensor *copy;
@@ -36,6 +30,8 @@ static msw_status set_importance(msw_admm *admm, msw__layer *l, const msw_tensor
 
     if (admm->phase != MSW_PHASE_ADMM)
         return msw__admm_fail(admm, MSW_E_STATE, "importance comes before freezing");
+    if (admm->options.importance_memory)
+        return msw__admm_fail(admm, MSW_E_STATE, "importance is collected by the solver");
     if (!l->plan)
         return msw__admm_fail(admm, MSW_E_INVAL, "\"%s\" has no plan", l->name);
     if (h && !msw__tensor_same_shape(h, l->weights))
@@ -45,7 +41,7 @@ static msw_status set_importance(msw_admm *admm, msw__layer *l, const msw_tensor
     if (status)
         return msw__admm_fail(admm, status, "importance of \"%s\": %s", l->name,
                               msw_status_text(status));
-    if (admm->begun && !msw__admm_can_rescale(l, largest_change(l)))
+    if (admm->begun && !msw__admm_can_rescale(l, msw__largest_change(l)))
         status = MSW_E_NUMERIC;
     if (!status && admm->begun)
         status = msw__admm_open_scratch(admm, false);

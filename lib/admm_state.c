@@ -9,6 +9,20 @@
 
 /* Scratch */
 
+/* Layers one behind the other where all are chosen for together. */
+static void place_layers(msw_admm *admm)
+{
+    size_t block = 0;
+
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw__layer *l = &admm->layers[i];
+
+        l->scratch_block = block;
+        if (l->plan && admm->budget.target)
+            block += l->plan->block_count;
+    }
+}
+
 static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
 {
     memset(s, 0, sizeof *s);
@@ -17,7 +31,10 @@ static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
 
         if (!p)
             continue;
-        s->blocks = s->blocks > p->block_count ? s->blocks : p->block_count;
+        if (admm->budget.target)
+            s->blocks += p->block_count;
+        else
+            s->blocks = s->blocks > p->block_count ? s->blocks : p->block_count;
         s->column_count = s->column_count > p->columns ? s->column_count : p->columns;
         s->sum_count = s->sum_count > msw__update_tasks(p) ? s->sum_count : msw__update_tasks(p);
         s->choice_count += msw__ranks_many(admm) ? p->block_count : 0;
@@ -45,6 +62,7 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
     void *memory;
 
     largest_sizes(admm, s);
+    place_layers(admm);
     for (size_t i = 0; i < 2 && !status; i++) {
         status = msw__alloc(&memory, admm->ctx, s->column_count, sizeof *s->columns[i]);
         s->columns[i] = memory;

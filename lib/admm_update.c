@@ -11,7 +11,8 @@
  * when there is no such limit. */
 static float weight_limit(const msw__layer *l, double ratio)
 {
-    const double limit = (double)FLT_MAX / (1 + 2 * ratio) - 2 * (double)l->bound;
+    const double growth = l->renewed ? 1 + 2 * msw__largest_change(l) : 1;
+    const double limit = (double)FLT_MAX / (1 + 2 * ratio) - 2 * growth * (double)l->bound;
 
     return limit > 0 ? (float)limit : 0;
 }
@@ -29,9 +30,11 @@ static void open_job(msw__update_job *j, const msw_admm *admm, msw__layer *l, do
 
     msw__update_job_fill(j, admm->ctx, l);
     j->ratio = ratio;
-    j->candidates = s->candidates;
-    j->magnitudes = s->magnitudes;
-    j->classes = s->classes;
+    if (s->candidates) {
+        j->candidates = s->candidates + l->scratch_block;
+        j->magnitudes = s->magnitudes + l->scratch_block;
+        j->classes = s->classes + l->scratch_block;
+    }
     j->sums = s->sums;
     msw__view_fill(&j->w, l->plan, l->weights, s->columns[0]);
     msw__view_fill(&j->d, l->plan, l->d, s->columns[1]);
@@ -82,24 +85,46 @@ static double next_rho(const msw_admm *admm, const msw__layer *l)
     return msw__next_rho(&admm->options, l->rho, admm->updates + 1);
 }
 
+static double first_rho(const msw_admm *admm, const msw__layer *l)
+{
+    (void)admm;
+    return l->rho;
+}
+
 static double rho_ratio(const msw_admm *admm, const msw__layer *l, bool first)
 {
     return first ? 0 : l->rho / next_rho(admm, l);
 }
 
-static void choose_classes(msw_admm *admm, msw__update_job *j, double share)
+static msw__shares shares_of(const msw__layer *l, double share)
 {
-    const size_t blocks = j->plan->block_count;
-    size_t prune, unify;
+    return (msw__shares){share * l->prune, share * l->unify, l->per_row};
+}
 
-    msw__shares_count(&prune, &unify, share * j->layer->prune, share * j->layer->unify,
-                      blocks);
-    if (prune + unify == 0) {
-        memset(admm->scratch.classes, MSW_CLASS_FREE, blocks);
+static void choose_classes(msw_admm *admm, msw__update_job *j, const msw__shares *shares)
+{
+    if (!(shares->prune > 0 || shares->unify > 0)) {
+        memset(admm->scratch.classes, MSW_CLASS_FREE, j->plan->block_count);
         return;
     }
     msw__admm_all_tasks(admm, msw__update_tasks(j->plan), msw__rate_task, j);
-    msw__project_classes(admm->scratch.classes, j->candidates, blocks, prune, unify);
+    msw__project_shares(admm->scratch.classes, j->candidates, j->plan, shares);
+}
+
+/* The classes of all layers together. Every rank makes the same choice. */
+static msw_status choose_all(msw_admm *admm, double share, bool first)
+{
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw__layer *l = &admm->layers[i];
+        msw__update_job j;
+
+        if (!l->plan)
+            continue;
+        open_job(&j, admm, l, 1);
+        set_importance(&j.h, &j, l->importance);
+        msw__admm_all_tasks(admm, msw__update_tasks(j.plan), msw__rate_task, &j);
+    }
+    return msw__admm_choose(admm, share, first ? first_rho : next_rho);
 }
 
 /* Each rank for its share of the layers. */
@@ -107,12 +132,14 @@ static msw_status choose_with_ranks(msw_admm *admm, double share)
 {
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__update_job j;
+        msw__shares shares;
 
         if (!admm->layers[i].plan || !msw__ranks_own(admm, i))
             continue;
         open_job(&j, admm, &admm->layers[i], 1);
         set_importance(&j.h, &j, admm->layers[i].importance);
-        choose_classes(admm, &j, share);
+        shares = shares_of(&admm->layers[i], share);
+        choose_classes(admm, &j, &shares);
         msw__ranks_put_choice(admm, i);
     }
     return msw__ranks_exchange_choices(admm);
@@ -128,10 +155,13 @@ static msw__admm_sums update_layer(msw_admm *admm, uint32_t layer, double share,
 
     open_job(&j, admm, l, ratio);
     set_importance(&j.h, &j, l->importance);
-    if (msw__ranks_many(admm))
+    if (msw__ranks_many(admm) && !admm->budget.target) {
         msw__ranks_get_choice(admm, layer);
-    else
-        choose_classes(admm, &j, share);
+    } else if (!admm->budget.target) {
+        const msw__shares shares = shares_of(l, share);
+
+        choose_classes(admm, &j, &shares);
+    }
     msw__admm_all_tasks(admm, tasks, msw__project_task, &j);
     memcpy(l->classes, j.classes, l->plan->block_count);
     for (size_t b = 0; b < l->plan->block_count; b++)
@@ -183,12 +213,21 @@ static msw_status prepare_update(msw_admm *admm, bool first)
 static msw_status update_all(msw_admm *admm, bool first)
 {
     const double share = msw__ramp(&admm->options, admm->updates);
-    msw_status status = prepare_update(admm, first);
+    msw_status status = first ? MSW_OK : msw__admm_renew_importance(admm);
 
+    if (!status)
+        status = prepare_update(admm, first);
+    if (!status && first)
+        status = msw__admm_begin_budget(admm);
     status = msw__ranks_agree(admm, status, NULL, NULL);
-    if (!status && msw__ranks_many(admm))
+    if (!status)
+        msw__admm_take_renewed(admm);
+    if (!status && admm->budget.target)
+        status = msw__ranks_agree(admm, choose_all(admm, share, first), NULL, NULL);
+    else if (!status && msw__ranks_many(admm))
         status = choose_with_ranks(admm, share);
     if (status) {
+        msw__admm_drop_renewed(admm);
         msw__admm_close_scratch(admm);
         return status;
     }
@@ -217,6 +256,7 @@ static void end_state(msw_admm *admm)
         admm->layers[i].primal = admm->layers[i].dual = (double)NAN;
     }
     admm->begun = false;
+    msw__admm_first_plans(admm);
 }
 
 msw_status msw__admm_begin(msw_admm *admm)
@@ -226,6 +266,10 @@ msw_status msw__admm_begin(msw_admm *admm)
     if (admm->begun || admm->options.relaxation == MSW_RELAXATION_SOFT)
         return MSW_OK;
     status = msw__admm_reserve_tasks(admm);
+    if (!status)
+        status = msw__admm_pick_plans(admm);
+    if (!status)
+        status = msw__admm_reserve_tasks(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             status = msw__layer_allocate_state(admm, &admm->layers[i]);

@@ -23,6 +23,8 @@ uint32_t msw__layer_parts(const msw__layer *l)
     parts |= l->d ? MSW__PART_STATE : 0;
     parts |= l->frozen ? MSW__PART_FROZEN : 0;
     parts |= l->importance ? MSW__PART_IMPORTANCE : 0;
+    parts |= l->per_row ? MSW__PART_ROWS : 0;
+    parts |= l->squares ? MSW__PART_SQUARES : 0;
     parts |= l->rollback ? MSW__PART_ROLLBACK : 0;
     for (uint32_t k = 0; k < MSW__SLOTS; k++)
         parts |= l->slots[k] ? (uint32_t)MSW__PART_SLOT << k : 0;
@@ -60,11 +62,21 @@ uint32_t msw__plan_sum(const msw_plan *p)
 
 /* Records */
 
+static bool has_version_2(const msw_admm *admm)
+{
+    const uint32_t newer = MSW__PART_SQUARES | MSW__PART_ROWS;
+    bool found = admm->budget.target > 0;
+
+    for (uint32_t i = 0; i < admm->layer_count; i++)
+        found = found || msw__layer_parts(&admm->layers[i]) & newer;
+    return found;
+}
+
 static msw_status add_solver(msw_writer *writer, const msw_admm *admm)
 {
     uint8_t bytes[MSW__CHECKPOINT_BYTES];
 
-    msw__store32(bytes, MSW__CHECKPOINT_VERSION);
+    msw__store32(bytes, has_version_2(admm) ? 2 : 1);
     msw__store32(bytes + 4, (uint32_t)admm->phase);
     msw__store32(bytes + 8, admm->begun);
     msw__store32(bytes + 12, admm->layer_count);
@@ -76,6 +88,47 @@ static msw_status add_solver(msw_writer *writer, const msw_admm *admm)
     msw__store64(bytes + 48, msw__double_bits(admm->first_loss));
     msw__store64(bytes + 56, msw__double_bits(admm->options.learning_rate));
     return msw_writer_add_metadata(writer, MSW__CHECKPOINT_KEY, bytes, sizeof bytes);
+}
+
+static void encode_budget(uint8_t *bytes, const msw_admm *admm)
+{
+    const msw__admm_budget *b = &admm->budget;
+    const double of_all[] = {b->target, b->info.target, b->info.amount, b->info.price,
+                             b->info.distance, b->info.all_free, b->options.rest};
+
+    msw__store32(bytes, b->options.resource);
+    msw__store32(bytes + 4, b->options.scale);
+    for (size_t i = 0; i < sizeof of_all / sizeof *of_all; i++)
+        msw__store64(bytes + 8 + 8 * i, msw__double_bits(of_all[i]));
+    bytes += MSW__CHECKPOINT_BUDGET_BYTES;
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw__layer_budget *l = &admm->layers[i].budget;
+
+        msw__store64(bytes, msw__double_bits(l->factor));
+        msw__store64(bytes + 8, msw__double_bits(l->fixed));
+        for (size_t k = 0; k < MSW__BLOCK_KINDS * MSW__CLASSES; k++)
+            msw__store64(bytes + 16 + 8 * k,
+                         msw__double_bits(l->amount[k / MSW__CLASSES][k % MSW__CLASSES]));
+        bytes += MSW__CHECKPOINT_BUDGET_LAYER;
+    }
+}
+
+static msw_status add_budget(msw_writer *writer, const msw_admm *admm)
+{
+    const size_t size = MSW__CHECKPOINT_BUDGET_BYTES +
+                        (size_t)admm->layer_count * MSW__CHECKPOINT_BUDGET_LAYER;
+    msw_status status;
+    void *bytes;
+
+    if (!admm->budget.target)
+        return MSW_OK;
+    status = msw__alloc(&bytes, admm->ctx, size, 1);
+    if (status)
+        return status;
+    encode_budget(bytes, admm);
+    status = msw_writer_add_metadata(writer, MSW__CHECKPOINT_BUDGET, bytes, size);
+    msw__free(admm->ctx, bytes, size, 1);
+    return status;
 }
 
 static void encode_layer(uint8_t *bytes, const msw__layer *l)
@@ -160,6 +213,15 @@ static msw_status add_state(msw_writer *writer, const msw_admm *admm, uint32_t l
     return status;
 }
 
+static msw_status add_squares(msw_writer *writer, const msw__layer *l, uint32_t layer)
+{
+    uint8_t seen[8];
+    msw_status status = add_tensor(writer, layer, "squares", l->squares);
+
+    msw__store64(seen, l->seen);
+    return status ? status : add_bytes(writer, layer, "seen", seen, sizeof seen);
+}
+
 static msw_status add_frozen(msw_writer *writer, const msw__layer *l, uint32_t layer)
 {
     char name[MSW__CHECKPOINT_NAME];
@@ -181,6 +243,8 @@ static msw_status add_layer(msw_writer *writer, const msw_admm *admm, uint32_t l
         status = add_frozen(writer, l, layer);
     if (!status)
         status = add_tensor(writer, layer, "importance", l->importance);
+    if (!status && l->squares)
+        status = add_squares(writer, l, layer);
     if (!status)
         status = add_tensor(writer, layer, "rollback", l->rollback);
     for (uint32_t k = 0; k < MSW__SLOTS && !status; k++)
@@ -197,6 +261,8 @@ msw_status msw_admm_save(msw_writer *writer, const msw_admm *admm)
     if (admm->state == MSW__BUSY)
         return MSW_E_STATE;
     status = add_solver(writer, admm);
+    if (!status)
+        status = add_budget(writer, admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         status = add_layer(writer, admm, i);
     return status;

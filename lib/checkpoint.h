@@ -8,11 +8,14 @@
 #include <string.h>
 
 #define MSW__CHECKPOINT_KEY "msw.admm"
+#define MSW__CHECKPOINT_BUDGET MSW__CHECKPOINT_KEY ".budget"
 
 enum {
-    MSW__CHECKPOINT_VERSION = 1,
+    MSW__CHECKPOINT_VERSION = 2, /* 1 where there is nothing that came with 2 */
     MSW__CHECKPOINT_BYTES = 64,
     MSW__CHECKPOINT_LAYER_BYTES = 64, /* without the name */
+    MSW__CHECKPOINT_BUDGET_BYTES = 64,
+    MSW__CHECKPOINT_BUDGET_LAYER = (2 + MSW__BLOCK_KINDS * MSW__CLASSES) * 8,
     MSW__CHECKPOINT_NAME = 64         /* of a part: "msw.admm.4294967295.importance" */
 };
 
@@ -24,7 +27,9 @@ enum {
     MSW__PART_IMPORTANCE = 8,
     MSW__PART_ROLLBACK = 16,
     MSW__PART_SLOT = 32, /* and 64, the second one */
-    MSW__PARTS = 127
+    MSW__PART_SQUARES = 128, /* and how many there are */
+    MSW__PART_ROWS = 256,    /* shares of each block row */
+    MSW__PARTS = 511
 };
 
 uint32_t msw__layer_parts(const msw__layer *layer);

@@ -20,6 +20,8 @@ typedef struct loaded {
     uint32_t updates;
     uint64_t since, steps;
     double loss_sum, first_loss, learning_rate;
+    uint32_t version;
+    msw__admm_budget budget;
 } loaded;
 
 static msw_status corrupt(const loaded *in, const char *what)
@@ -102,7 +104,8 @@ static msw_status read_solver(loaded *in)
     bytes = value;
     if (size < 4 || msw__load32(bytes) == 0)
         return corrupt(in, "version");
-    if (msw__load32(bytes) != MSW__CHECKPOINT_VERSION)
+    in->version = msw__load32(bytes);
+    if (in->version > MSW__CHECKPOINT_VERSION)
         return msw__admm_fail(in->admm, MSW_E_UNSUPPORTED, "solver state of version %lu",
                               (unsigned long)msw__load32(bytes));
     if (size != MSW__CHECKPOINT_BYTES || msw__load32(bytes + 4) > MSW_PHASE_FROZEN ||
@@ -128,6 +131,68 @@ static msw_status read_solver(loaded *in)
     return MSW_OK;
 }
 
+/* The budget */
+
+static bool amount_valid(double x)
+{
+    return x >= 0 && isfinite(x);
+}
+
+static bool read_layer_budget(msw__layer_budget *l, const uint8_t *bytes)
+{
+    bool valid;
+
+    l->factor = msw__double_of(msw__load64(bytes));
+    l->fixed = msw__double_of(msw__load64(bytes + 8));
+    valid = l->factor > 0 && isfinite(l->factor) && amount_valid(l->fixed);
+    for (size_t k = 0; k < MSW__BLOCK_KINDS * MSW__CLASSES; k++) {
+        const double amount = msw__double_of(msw__load64(bytes + 16 + 8 * k));
+
+        l->amount[k / MSW__CLASSES][k % MSW__CLASSES] = amount;
+        valid = valid && amount_valid(amount);
+    }
+    return valid;
+}
+
+static msw_status read_budget(loaded *in)
+{
+    msw__admm_budget *b = &in->budget;
+    double *const of_all[] = {&b->target, &b->info.target, &b->info.amount, &b->info.price,
+                              &b->info.distance, &b->info.all_free, &b->options.rest};
+    const uint8_t *bytes;
+    const void *value;
+    msw_status status;
+    size_t size;
+    bool valid = true;
+
+    *b = in->admm->budget;
+    status = msw_reader_get_metadata(&value, &size, in->reader, MSW__CHECKPOINT_BUDGET);
+    if (status && status != MSW_E_NOTFOUND)
+        return failed_to_read(in, status, MSW__CHECKPOINT_BUDGET);
+    if (!status != !!b->target)
+        return other(in, "with a budget or without");
+    if (status)
+        return MSW_OK;
+    if (in->version < 2 ||
+        size != MSW__CHECKPOINT_BUDGET_BYTES +
+                    (size_t)in->admm->layer_count * MSW__CHECKPOINT_BUDGET_LAYER)
+        return corrupt(in, MSW__CHECKPOINT_BUDGET);
+    bytes = value;
+    if (msw__load32(bytes) != b->options.resource ||
+        msw__load32(bytes + 4) != b->options.scale)
+        return other(in, "another kind of budget");
+    for (size_t i = 0; i < sizeof of_all / sizeof *of_all; i++) {
+        *of_all[i] = msw__double_of(msw__load64(bytes + 8 + 8 * i));
+        valid = valid && amount_valid(*of_all[i]);
+    }
+    bytes += MSW__CHECKPOINT_BUDGET_BYTES;
+    for (uint32_t i = 0; i < in->admm->layer_count; i++) {
+        valid = read_layer_budget(&in->layers[i].budget, bytes) && valid;
+        bytes += MSW__CHECKPOINT_BUDGET_LAYER;
+    }
+    return valid && b->target > 0 ? MSW_OK : corrupt(in, MSW__CHECKPOINT_BUDGET);
+}
+
 /* A layer's record */
 
 static bool same_name(const char *name, const uint8_t *bytes, size_t size)
@@ -142,10 +207,12 @@ static bool parts_valid(const loaded *in, uint32_t parts, bool plan)
                            : in->begun                   ? MSW__PART_STATE
                                                          : 0;
     const uint32_t must = plan ? MSW__PART_PLAN | phase : 0;
-    uint32_t may = must | MSW__PART_ROLLBACK;
+    uint32_t may = must | MSW__PART_ROLLBACK | MSW__PART_ROWS;
 
     if (plan && in->phase == MSW_PHASE_ADMM)
         may |= MSW__PART_IMPORTANCE;
+    if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 2)
+        may |= MSW__PART_SQUARES;
     for (uint32_t k = 0; k < msw__optimiser_slots(&in->admm->options); k++)
         may |= (uint32_t)MSW__PART_SLOT << k;
     return (parts & must) == must && !(parts & ~may);
@@ -162,6 +229,20 @@ static bool layer_valid(const msw__layer *l)
            (l->plan ? msw__rho_valid(l->rho) : isnan(l->rho)) &&
            residual_valid(l->primal) && residual_valid(l->dual) && l->bound >= 0 &&
            isfinite(l->bound);
+}
+
+/* The plan of this sum among those that the layer has or may be given. */
+static bool find_plan(msw__layer *l, const msw__layer *is, uint32_t sum)
+{
+    if (msw__plan_sum(is->plan) == sum)
+        return true;
+    for (uint32_t i = 0; i < is->plan_count; i++)
+        if (msw__plan_sum(is->plans[i]) == sum) {
+            msw_plan_free(l->plan);
+            l->plan = msw_plan_ref(is->plans[i]);
+            return true;
+        }
+    return false;
 }
 
 static msw_status read_record(uint32_t *parts, const loaded *in, uint32_t layer)
@@ -185,9 +266,11 @@ static msw_status read_record(uint32_t *parts, const loaded *in, uint32_t layer)
                    size - MSW__CHECKPOINT_LAYER_BYTES) ||
         msw__load32(bytes + 4) != is->exclude ||
         !(*parts & MSW__PART_PLAN) != !is->plan ||
-        (is->plan && msw__load32(bytes + 8) != msw__plan_sum(is->plan)))
+        !(*parts & MSW__PART_ROWS) != !is->per_row ||
+        (is->plan && !find_plan(l, is, msw__load32(bytes + 8))))
         return other(in, is->name);
     l->exclude = is->exclude;
+    l->per_row = is->per_row;
     msw__float_set(&l->bound, msw__load32(bytes + 12));
     l->prune = msw__double_of(msw__load64(bytes + 16));
     l->unify = msw__double_of(msw__load64(bytes + 24));
@@ -330,6 +413,25 @@ static msw_status read_importance(loaded *in, uint32_t layer)
                : corrupt(in, "importance out of range");
 }
 
+static msw_status read_squares(loaded *in, uint32_t layer)
+{
+    msw__layer *l = &in->layers[layer];
+    uint8_t seen[8];
+    msw_status status;
+
+    if (!in->admm->options.importance_memory)
+        return other(in, "one that collects importance");
+    status = part(&l->squares, in, layer, "squares");
+    if (!status)
+        status = read_bytes(seen, sizeof seen, in, layer, "seen");
+    if (status)
+        return status;
+    l->seen = msw__load64(seen);
+    return floats_within(l->squares->data, l->squares->count, 0, FLT_MAX)
+               ? MSW_OK
+               : corrupt(in, "squares out of range");
+}
+
 static msw_status read_layer(loaded *in, uint32_t layer)
 {
     msw__layer *l = &in->layers[layer];
@@ -345,6 +447,8 @@ static msw_status read_layer(loaded *in, uint32_t layer)
         status = read_frozen(in, layer);
     if (!status && parts & MSW__PART_IMPORTANCE)
         status = read_importance(in, layer);
+    if (!status && parts & MSW__PART_SQUARES)
+        status = read_squares(in, layer);
     if (!status && parts & MSW__PART_ROLLBACK)
         status = part(&l->rollback, in, layer, "rollback");
     for (uint32_t k = 0; k < MSW__SLOTS && !status; k++)
@@ -363,6 +467,8 @@ static msw_status open_layers(loaded *in)
                                     sizeof *in->layers);
 
     in->layers = memory;
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
+        in->layers[i].budget = admm->layers[i].budget;
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             in->layers[i].plan = msw_plan_ref(admm->layers[i].plan);
@@ -387,9 +493,13 @@ static void exchange(msw__layer *l, msw__layer *read)
     l->weights = was.weights;
     l->gradient = was.gradient;
     l->name = was.name;
+    l->plans = was.plans;
+    l->plan_count = was.plan_count;
     *read = was;
     read->weights = read->gradient = NULL;
     read->name = NULL;
+    read->plans = NULL;
+    read->plan_count = 0;
 }
 
 static void take(loaded *in)
@@ -398,6 +508,7 @@ static void take(loaded *in)
 
     for (uint32_t i = 0; i < admm->layer_count; i++)
         exchange(&admm->layers[i], &in->layers[i]);
+    admm->budget = in->budget;
     admm->phase = in->phase;
     admm->begun = in->begun;
     admm->updates = in->updates;
@@ -420,6 +531,8 @@ static msw_status load(msw_admm *admm, msw_reader *reader)
     status = read_solver(&in);
     if (!status)
         status = open_layers(&in);
+    if (!status)
+        status = read_budget(&in);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         status = read_layer(&in, i);
     if (!status && in.begun)

@@ -65,7 +65,7 @@ msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tenso
              .d = layer->d->data,
              .h = layer->importance ? layer->importance->data : NULL,
              .count = grad->count,
-             .factor = (float)(scale * layer->rho)};
+             .factor = (float)(scale * layer->rho * layer->budget.factor)};
     msw_status status;
 
     atomic_init(&j.poisoned, false);

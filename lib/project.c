@@ -454,6 +454,34 @@ void msw__shares_count(size_t *prune_count, size_t *unify_count, double prune,
     *unify_count = share_count(unify, blocks);
 }
 
+/* Block row by block row: to the projection each is a layer of its own. */
+static void project_rows(uint8_t *classes, msw__candidate *candidates, const msw_plan *plan,
+                         size_t prune, size_t unify)
+{
+    const size_t blocks = plan->block_column_count;
+
+    for (size_t i = 0; i < plan->block_row_count; i++) {
+        msw__candidate *row = candidates + i * blocks;
+
+        for (size_t b = 0; b < blocks; b++)
+            row[b].block = (uint32_t)b;
+        msw__project_classes(classes + i * blocks, row, blocks, prune, unify);
+    }
+}
+
+void msw__project_shares(uint8_t *classes, msw__candidate *candidates, const msw_plan *plan,
+                         const msw__shares *shares)
+{
+    size_t prune, unify;
+
+    msw__shares_count(&prune, &unify, shares->prune, shares->unify,
+                      shares->per_row ? plan->block_column_count : plan->block_count);
+    if (shares->per_row)
+        project_rows(classes, candidates, plan, prune, unify);
+    else
+        msw__project_classes(classes, candidates, plan->block_count, prune, unify);
+}
+
 msw_status msw__importance_of(msw__importance *out, const msw_tensor *h)
 {
     double sum = 0;

@@ -53,6 +53,18 @@ bool msw__shares_valid(double prune, double unify);
 void msw__shares_count(size_t *prune_count, size_t *unify_count, double prune,
                        double unify, size_t blocks);
 
+/* What part of the blocks to prune and to unify, of the layer or of each of its block
+ * rows. */
+typedef struct msw__shares {
+    double prune, unify;
+    bool per_row;
+} msw__shares;
+
+/* The exact projection onto valid shares; candidates as for msw__project_classes(), in
+ * order. */
+void msw__project_shares(uint8_t *classes, msw__candidate *candidates, const msw_plan *plan,
+                         const msw__shares *shares);
+
 /* Importance as given by a host, used as max(h * scale, floor): mean 1. */
 typedef struct msw__importance {
     const msw_tensor *h; /* NULL: none, everything counts the same */
@@ -71,11 +83,20 @@ static inline float msw__importance_at(float h, double scale)
     return scaled > MSW__IMPORTANCE_FLOOR ? scaled : MSW__IMPORTANCE_FLOOR;
 }
 
-/* unified.c: msw_unified_from() with counts of blocks, and with importance that may
- * be normalised already (scale 1). */
+/* unified.c: msw_unified_from() with importance that may be normalised already (scale
+ * 1). */
 msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
-                            const msw__importance *importance, size_t prune_count,
-                            size_t unify_count) MSW_NODISCARD;
+                            const msw__importance *importance,
+                            const msw__shares *shares) MSW_NODISCARD;
+
+/* unified.c: the candidates of finite weights, in order. */
+msw_status msw__unified_rate(msw__candidate *candidates, const msw_plan *plan,
+                             const msw_tensor *weights,
+                             const msw__importance *importance) MSW_NODISCARD;
+/* Finite weights projected onto given classes. */
+msw_status msw__unified_take(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
+                             const msw__importance *importance,
+                             const uint8_t *classes) MSW_NODISCARD;
 
 /* unified_project.c: msw_unified_to_dense() and msw_unified_project_slot() of any
  * elements, finite or not. @p columns: memory for one size_t per column of the plan, NULL

@@ -11,15 +11,12 @@
 static msw_status fit_layer(msw_admm *admm, msw__layer *l, double share)
 {
     const msw__importance importance = {.h = l->importance, .scale = 1};
-    size_t prune, unify;
-    msw_status status;
+    const msw_status status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
 
-    status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
-    if (status)
-        return status;
-    msw__shares_count(&prune, &unify, share * l->prune, share * l->unify,
-                      l->plan->block_count);
-    return msw__unified_fit(&l->frozen, l->plan, l->weights, &importance, prune, unify);
+    return status ? status
+                  : msw__unified_fit(&l->frozen, l->plan, l->weights, &importance,
+                                     &(msw__shares){share * l->prune, share * l->unify,
+                                                     l->per_row});
 }
 
 msw_status msw__admm_reserve_columns(msw_admm *admm)
@@ -46,8 +43,14 @@ msw_status msw__admm_fit_layers(msw_admm *admm, double share)
 {
     msw_status status = msw__admm_reserve_tasks(admm);
 
+    if (!status && !admm->begun)
+        status = msw__admm_pick_plans(admm);
+    if (!status)
+        status = msw__admm_reserve_tasks(admm);
     if (!status)
         status = msw__admm_reserve_columns(admm);
+    if (!status && admm->budget.target)
+        return msw__admm_fit_budget(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             status = fit_layer(admm, &admm->layers[i], share);
@@ -63,6 +66,8 @@ void msw__admm_drop_fits(msw_admm *admm)
         msw_unified_free(admm->layers[i].frozen);
         admm->layers[i].frozen = NULL;
     }
+    if (!admm->begun)
+        msw__admm_first_plans(admm);
 }
 
 /* Again on the caller's thread where the host's parallel_for failed: that cannot. */
@@ -117,7 +122,9 @@ static msw_status freeze(msw_admm *admm)
         msw__layer_free_state(admm, l);
         msw_tensor_free(l->importance);
         msw_tensor_free(l->soft);
-        l->importance = l->soft = NULL;
+        msw_tensor_free(l->squares);
+        l->importance = l->soft = l->squares = NULL;
+        l->seen = 0;
     }
     admm->begun = true;
     admm->phase = MSW_PHASE_FROZEN;

@@ -4,7 +4,7 @@
 #include "walk.h"
 
 enum {
-    OLDEST_OPTIONS = sizeof(msw_projection_options),
+    OLDEST_OPTIONS = offsetof(msw_projection_options, per_row),
     OLDEST_INFO = sizeof(msw_unified_info)
 };
 
@@ -162,10 +162,8 @@ static void take_block(const msw__cell *cell, void *arg)
     }
 }
 
-/* Project finite weights onto the classes. */
-static msw_status take_weights(msw_unified **out, msw_plan *plan,
-                               const msw_tensor *weights,
-                               const msw__importance *importance, const uint8_t *classes)
+msw_status msw__unified_take(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
+                             const msw__importance *importance, const uint8_t *classes)
 {
     msw_status status = msw__unified_alloc(out, plan, classes);
 
@@ -191,11 +189,20 @@ static void rate_block(const msw__cell *cell, void *arg)
     candidates[cell->block] = msw__candidate_of((uint32_t)cell->block, &costs);
 }
 
+msw_status msw__unified_rate(msw__candidate *candidates, const msw_plan *plan,
+                             const msw_tensor *weights, const msw__importance *importance)
+{
+    return msw__walk_blocks(&(msw__walk){
+        .plan = plan, .tensor = weights, .importance = importance, .access = MSW__READ,
+        .visit = rate_block, .arg = candidates,
+    });
+}
+
 /* Choose the classes of finite weights. */
 static msw_status choose_classes(uint8_t *classes, const msw_plan *plan,
                                  const msw_tensor *weights,
-                                 const msw__importance *importance, size_t prune_count,
-                                 size_t unify_count)
+                                 const msw__importance *importance,
+                                 const msw__shares *shares)
 {
     msw__candidate *candidates;
     msw_status status;
@@ -205,20 +212,15 @@ static msw_status choose_classes(uint8_t *classes, const msw_plan *plan,
     if (status)
         return status;
     candidates = memory;
-    status = msw__walk_blocks(&(msw__walk){
-        .plan = plan, .tensor = weights, .importance = importance, .access = MSW__READ,
-        .visit = rate_block, .arg = candidates,
-    });
+    status = msw__unified_rate(candidates, plan, weights, importance);
     if (!status)
-        msw__project_classes(classes, candidates, plan->block_count, prune_count,
-                             unify_count);
+        msw__project_shares(classes, candidates, plan, shares);
     msw__free(plan->ctx, candidates, plan->block_count, sizeof *candidates);
     return status;
 }
 
 msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
-                            const msw__importance *importance, size_t prune_count,
-                            size_t unify_count)
+                            const msw__importance *importance, const msw__shares *shares)
 {
     msw_status status;
     void *classes;
@@ -227,11 +229,10 @@ msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor 
     status = msw__calloc(&classes, plan->ctx, plan->block_count, 1); /* all free */
     if (status)
         return status;
-    if (prune_count + unify_count > 0)
-        status = choose_classes(classes, plan, weights, importance, prune_count,
-                                unify_count);
+    if (shares->prune > 0 || shares->unify > 0)
+        status = choose_classes(classes, plan, weights, importance, shares);
     if (!status)
-        status = take_weights(out, plan, weights, importance, classes);
+        status = msw__unified_take(out, plan, weights, importance, classes);
     msw__free(plan->ctx, classes, plan->block_count, 1);
     return status;
 }
@@ -239,7 +240,6 @@ msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor 
 msw_status msw_unified_from(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
                             const msw_projection_options *options)
 {
-    size_t prune_count, unify_count;
     msw__importance importance;
     msw_projection_options o;
     msw_status status;
@@ -253,7 +253,9 @@ msw_status msw_unified_from(msw_unified **out, msw_plan *plan, const msw_tensor 
     status = options ? msw__take_options(&o, sizeof o, OLDEST_OPTIONS, options) : MSW_OK;
     if (status)
         return status;
-    if (!msw__shares_valid(o.prune, o.unify) ||
+    if (o.reserved)
+        return MSW_E_VERSION;
+    if (!msw__shares_valid(o.prune, o.unify) || o.per_row > 1 ||
         (o.importance && !msw__plan_fits(plan, o.importance)))
         return MSW_E_INVAL;
     if (!msw__tensor_finite(weights))
@@ -261,8 +263,8 @@ msw_status msw_unified_from(msw_unified **out, msw_plan *plan, const msw_tensor 
     status = msw__importance_of(&importance, o.importance);
     if (status)
         return status;
-    msw__shares_count(&prune_count, &unify_count, o.prune, o.unify, plan->block_count);
-    return msw__unified_fit(out, plan, weights, &importance, prune_count, unify_count);
+    return msw__unified_fit(out, plan, weights, &importance,
+                            &(msw__shares){o.prune, o.unify, o.per_row});
 }
 
 msw_status msw_unified_new(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
@@ -276,7 +278,7 @@ msw_status msw_unified_new(msw_unified **out, msw_plan *plan, const msw_tensor *
         return MSW_E_INVAL;
     if (!msw__tensor_finite(weights))
         return MSW_E_NUMERIC;
-    return take_weights(out, plan, weights, NULL, classes);
+    return msw__unified_take(out, plan, weights, NULL, classes);
 }
 
 /* Multiplications and additions of a product by one column. */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { TRIES = 5000, MOST_SCENARIOS = 32 };
+enum { TRIES = 5000, MOST_SCENARIOS = 64 };
 
 msw_status oom_made(world *w, const void *output)
 {
@@ -68,6 +68,7 @@ static void destroy(world *w)
     msw_unified_free(w->made_u);
     msw_gemm_free(w->gemm);
     msw_conv_free(w->conv);
+    msw_budget_free(w->budget);
     msw_admm_free(w->admm);
     msw_writer_free(w->writer);
     msw_reader_free(w->reader);

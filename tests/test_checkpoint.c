@@ -25,7 +25,29 @@ typedef struct trainee {
 typedef struct setting {
     uint32_t optimiser;
     bool importance;
+    double budget; /* share of the plain bytes; 0: none */
+    size_t memory; /* of importance that is collected */
 } setting;
+
+/* In the transport form, so that amounts are measured. */
+static void set_budget(trainee *t, double share)
+{
+    msw_store_options store;
+    msw_budget_options o;
+    msw_budget_layer layer;
+
+    msw_store_options_init(&store);
+    store.encoding = MSW_ENCODING_TRANSPORT;
+    msw_budget_options_init(&o);
+    o.store = &store;
+    assert_int_equal(msw_admm_set_budget(t->admm,
+                                         400 + share * 4 * (double)msw_tensor_count(t->w),
+                                         &o), MSW_OK);
+    msw_budget_layer_init(&layer);
+    layer.prune_max = 0.5;
+    layer.weight = 3;
+    assert_int_equal(msw_admm_set_budget_layer(t->admm, 0, &layer), MSW_OK);
+}
 
 static void trainee_setup(trainee *t, fixture *f, setting s)
 {
@@ -45,12 +67,15 @@ static void trainee_setup(trainee *t, fixture *f, setting s)
     o.optimiser = s.optimiser;
     o.rollback = 1;
     o.ramp = 0.5;
+    o.importance_memory = s.memory;
     assert_int_equal(msw_admm_new(&t->admm, f->ctx, &o), MSW_OK);
     msw_layer_options_init(&l);
     l.prune = 0.3;
     l.unify = 0.4;
     assert_int_equal(msw_admm_add_layer(t->admm, t->w, f->plan, &l), MSW_OK);
     assert_int_equal(msw_admm_add_layer(t->admm, t->bias, NULL, NULL), MSW_OK);
+    if (s.budget > 0)
+        set_budget(t, s.budget);
     if (s.importance) {
         msw_tensor *h = fixture_random_tensor(f);
 
@@ -173,9 +198,11 @@ static void check_resume(trainee *t, setting s, const uint8_t *begin, size_t beg
 
 static void check_layout(fixture *f)
 {
-    static const setting settings[] = {{MSW_OPTIMISER_SGD, false}, {MSW_OPTIMISER_ADAM, true}};
+    static const setting settings[] = {{MSW_OPTIMISER_SGD, false, 0, 0},
+                                       {MSW_OPTIMISER_ADAM, true, 0, 0},
+                                       {MSW_OPTIMISER_SGD, false, 0.6, 4}};
 
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         trainee t;
         uint8_t *begin;
         size_t size;
@@ -338,6 +365,31 @@ static void the_state_of_another_solver(void **state)
     fixture_teardown(&f);
 }
 
+/* With a budget into a solver without one, and the other way round. */
+static void the_state_of_another_budget(void **state)
+{
+    static const setting settings[] = {{0, false, 0, 0}, {0, false, 0.7, 0}};
+    fixture f = fixture_setup(&small, NULL);
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t *bytes;
+        size_t size;
+        trainee t;
+
+        trainee_setup(&t, &f, settings[i]);
+        train(&t, 5);
+        bytes = saved(&size, &t);
+        assert_int_equal(load(&t, bytes, size), MSW_OK);
+        trainee_teardown(&t);
+        trainee_setup(&t, &f, settings[1 - i]);
+        assert_int_equal(load(&t, bytes, size), MSW_E_INVAL);
+        free(bytes);
+        trainee_teardown(&t);
+    }
+    fixture_teardown(&f);
+}
+
 static void misuse(void **state)
 {
     fixture f = fixture_setup(&small, NULL);
@@ -371,6 +423,12 @@ static bool is_refusal(msw_status status)
 }
 
 /* The phases whose state is damaged: before the first Z, in ADMM, frozen. */
+/* Importance that was given, or is collected. */
+static setting full_setting(uint64_t stage)
+{
+    return (setting){MSW_OPTIMISER_ADAM, stage == 0, 0.7, stage > 0 ? 4 : 0};
+}
+
 static const uint64_t stages[] = {0, 5, STEPS};
 
 static void damage_is_refused(void **state)
@@ -383,7 +441,7 @@ static void damage_is_refused(void **state)
         size_t size;
         trainee t;
 
-        trainee_setup(&t, &f, (setting){MSW_OPTIMISER_ADAM, stages[i] < STEPS});
+        trainee_setup(&t, &f, full_setting(stages[i]));
         train(&t, stages[i]);
         bytes = saved(&size, &t);
         for (size_t length = 0; length < size; length++)
@@ -415,7 +473,8 @@ static void go_on(trainee *t, uint64_t *accepted)
         status = msw_admm_freeze(t->admm);
     if (!status)
         status = msw_admm_run(t->admm, &host, EVERY);
-    assert_true(status == MSW_OK || status == MSW_E_NUMERIC || status == MSW_E_DIVERGED);
+    assert_true(status == MSW_OK || status == MSW_E_NUMERIC || status == MSW_E_DIVERGED ||
+                    status == MSW_E_RANGE);
 }
 
 static void check_field(trainee *t, uint8_t *bytes, size_t size, uint8_t *field,
@@ -453,7 +512,7 @@ static void abuse_with_good_checksums(void **state)
         size_t size;
         trainee t;
 
-        trainee_setup(&t, &f, (setting){MSW_OPTIMISER_ADAM, stages[i] < STEPS});
+        trainee_setup(&t, &f, full_setting(stages[i]));
         train(&t, stages[i]);
         bytes = saved(&size, &t);
         good = saved(&size, &t);
@@ -479,6 +538,7 @@ int main(void)
         cmocka_unit_test(resumed_anywhere_it_ends_the_same),
         cmocka_unit_test(progress_may_save),
         cmocka_unit_test(the_state_of_another_solver),
+        cmocka_unit_test(the_state_of_another_budget),
         cmocka_unit_test(misuse),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(abuse_with_good_checksums),

@@ -25,6 +25,8 @@ static msw_status add_layers(world *w)
     return status;
 }
 
+static size_t importance_memory;
+
 static msw_status make_solver(world *w, uint32_t optimiser)
 {
     msw_admm_options o;
@@ -33,6 +35,7 @@ static msw_status make_solver(world *w, uint32_t optimiser)
     o.updates = 4;
     o.update_every = 2;
     o.rollback = 1;
+    o.importance_memory = importance_memory;
     o.optimiser = optimiser;
     w->status = msw_admm_new(&w->admm, w->ctx, &o);
     return oom_made(w, w->admm);
@@ -79,6 +82,80 @@ static msw_status set_up_adam(world *w)
     if (!status)
         status = make_solver(w, MSW_OPTIMISER_ADAM);
     return status ? status : add_layers(w);
+}
+
+/* In the transport form, which takes the most memory. */
+static msw_status set_up_budget(world *w)
+{
+    msw_store_options store;
+    msw_budget_options o;
+    msw_budget_layer layer;
+    msw_status status = set_up_sgd(w);
+
+    msw_store_options_init(&store);
+    store.encoding = MSW_ENCODING_TRANSPORT;
+    msw_budget_options_init(&o);
+    o.store = &store;
+    msw_budget_layer_init(&layer);
+    layer.unify_min = 0.1;
+    if (!status)
+        status = msw_admm_set_budget(w->admm, 1800, &o);
+    return status ? status : msw_admm_set_budget_layer(w->admm, 0, &layer);
+}
+
+static msw_status set_up_budget_update(world *w)
+{
+    const msw_status status = set_up_budget(w);
+
+    return status ? status : msw_admm_update(w->admm);
+}
+
+static msw_status add_plan(world *w)
+{
+    static const size_t shape[2] = {ROWS, COLUMNS};
+    msw_plan_options o;
+    msw_plan *plan;
+    msw_status status;
+
+    msw_plan_options_init(&o);
+    o.block_rows = 2;
+    o.block_columns = 6;
+    status = msw_plan_new(&plan, w->ctx, shape, 2, &o);
+    if (!status)
+        status = msw_admm_add_plan(w->admm, 0, plan);
+    msw_plan_free(plan);
+    return status;
+}
+
+static msw_status set_up_plans(world *w)
+{
+    const msw_status status = set_up_budget(w);
+
+    return status ? status : add_plan(w);
+}
+
+static msw_status set_up_collecting(world *w)
+{
+    msw_status status;
+
+    importance_memory = 4;
+    status = set_up_sgd(w);
+    importance_memory = 0;
+    return status;
+}
+
+static msw_status add_gradient(world *w)
+{
+    return msw_admm_add_gradient(w->admm, 0, w->tensor);
+}
+
+static msw_status set_up_collected(world *w)
+{
+    msw_status status = set_up_collecting(w);
+
+    if (!status)
+        status = add_gradient(w);
+    return status ? status : msw_admm_update(w->admm);
 }
 
 static msw_status set_up_frozen(world *w)
@@ -196,6 +273,31 @@ static msw_status run_solver(world *w)
     return msw_admm_run(w->admm, &host, 5);
 }
 
+/* The weights come back whatever happens. */
+static int evaluate(double *loss, const float *const *weights, uint32_t layer_count,
+                    void *user)
+{
+    (void)layer_count;
+    (void)user;
+    *loss = (double)weights[0][3];
+    return 0;
+}
+
+static msw_status sensitivity(world *w)
+{
+    const uint64_t before = digest_w(w);
+    msw_sensitivity_point point;
+    double losses[2];
+    msw_status status;
+
+    msw_sensitivity_point_init(&point);
+    point.prune = 0.5;
+    status = msw_admm_sensitivity(losses, NULL, w->admm, &point, 1, evaluate, w);
+    if (digest_w(w) != before)
+        w->bad = true;
+    return status;
+}
+
 /* Saving and loading */
 
 static msw_status save(world *w)
@@ -269,6 +371,19 @@ static const scenario scenarios[] = {
     {"admm_get_z", set_up_update, get_z, oom_digest_extra},
     {"admm_freeze at once", set_up_sgd, freeze, digest_w},
     {"admm_freeze", set_up_update, freeze, digest_w},
+    {"admm_update of a budget, the first", set_up_budget, update, digest_z},
+    {"admm_update of a budget", set_up_budget_update, update, digest_z},
+    {"admm_freeze of a budget at once", set_up_budget, freeze, digest_w},
+    {"admm_freeze of a budget", set_up_budget_update, freeze, digest_w},
+    {"admm_save of a budget", set_up_budget_update, save, digest_image},
+    {"admm_add_plan", set_up_budget, add_plan, digest_update},
+    {"admm_update of several plans, the first", set_up_plans, update, digest_z},
+    {"admm_freeze of several plans at once", set_up_plans, freeze, digest_w},
+    {"admm_add_gradient", set_up_collecting, add_gradient, digest_update},
+    {"admm_update with collected importance", set_up_collected, update, digest_z},
+    {"admm_run, collecting importance", set_up_collecting, run_solver, NULL},
+    {"admm_save of collected importance", set_up_collected, save, digest_image},
+    {"admm_sensitivity", set_up_sgd, sensitivity, digest_w},
     {"admm_unify", set_up_frozen, unify, oom_digest_unified},
     {"admm_mask_gradient", set_up_frozen, mask_gradient, oom_digest_extra},
     {"admm_mask_weights", set_up_frozen, mask_weights, digest_w},

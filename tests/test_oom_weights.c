@@ -98,7 +98,69 @@ static msw_status verify(world *w)
     return status;
 }
 
+/* Budgets: bounded, importance and transport form take all the memory there is to take. */
+
+static msw_status new_budget(world *w)
+{
+    msw_budget_options o;
+
+    msw_budget_options_init(&o);
+    o.resource = MSW_RESOURCE_MULTIPLY_ADDS;
+    w->status = msw_budget_new(&w->budget, w->ctx, &o);
+    return oom_made(w, w->budget);
+}
+
+static uint64_t digest_budget(world *w)
+{
+    const uint8_t *classes = msw_budget_classes(w->budget, 0);
+
+    return classes ? oom_hash(1, classes, ROWS / 4 * COLUMNS / 4) : 2;
+}
+
+static msw_status set_up_budget(world *w)
+{
+    msw_store_options store;
+    msw_budget_options o;
+    const msw_status status = set_up_importance(w);
+
+    msw_store_options_init(&store);
+    store.encoding = MSW_ENCODING_TRANSPORT;
+    msw_budget_options_init(&o);
+    o.store = &store;
+    return status ? status : msw_budget_new(&w->budget, w->ctx, &o);
+}
+
+static msw_status add_to_budget(world *w)
+{
+    msw_budget_layer layer;
+    msw_status status;
+
+    msw_budget_layer_init(&layer);
+    layer.prune_min = 0.1;
+    layer.unify_max = 0.4;
+    layer.importance = w->tensor;
+    status = msw_budget_add(w->budget, w->plan, w->weights, &layer);
+    if ((msw_budget_layer_count(w->budget) == 1) != !status)
+        w->bad = true;
+    return status;
+}
+
+static msw_status set_up_choice(world *w)
+{
+    const msw_status status = set_up_budget(w);
+
+    return status ? status : add_to_budget(w);
+}
+
+static msw_status choose(world *w)
+{
+    return msw_budget_choose(w->budget, 1900);
+}
+
 static const scenario scenarios[] = {
+    {"budget_new", NULL, new_budget, digest_budget},
+    {"budget_add", set_up_budget, add_to_budget, digest_budget},
+    {"budget_choose", set_up_choice, choose, digest_budget},
     {"tensor_new", NULL, new_tensor, oom_digest_tensor},
     {"tensor_borrow", NULL, oom_borrow_tensor, oom_digest_tensor},
     {"plan_new", NULL, new_plan, digest_plan},

@@ -103,7 +103,9 @@ static void test_give(void **state)
 #define STRUCTS(X)                                                                 \
     X(msw_context_options) X(msw_plan_options) X(msw_block) X(msw_plan_info)       \
     X(msw_projection_options) X(msw_unified_info) X(msw_verify_info)               \
+    X(msw_budget_options) X(msw_budget_layer) X(msw_budget_info)                   \
     X(msw_admm_options) X(msw_layer_options) X(msw_admm_memory) X(msw_host)        \
+    X(msw_sensitivity_point)                                                       \
     X(msw_gemm_options) X(msw_gemm_call) X(msw_gemm_info) X(msw_conv_options)      \
     X(msw_conv_call) X(msw_batch_norm) X(msw_io) X(msw_store_options)              \
     X(msw_store_info) X(msw_entry) X(msw_reader_options)
@@ -316,6 +318,39 @@ static msw_status call_batch_norm(void *norm)
     return msw_conv_fold_batch_norm(shared_weights, bias, MSW_WEIGHTS_OI, norm);
 }
 
+static msw_status call_budget(void *o)
+{
+    msw_budget *budget;
+    const msw_status status = msw_budget_new(&budget, shared_context, o);
+
+    msw_budget_free(budget);
+    return status;
+}
+
+static msw_status call_budget_layer(void *o)
+{
+    msw_budget *budget;
+    msw_status status = msw_budget_new(&budget, shared_context, NULL);
+
+    if (!status)
+        status = msw_budget_add(budget, shared_plan, shared_weights, o);
+    msw_budget_free(budget);
+    return status;
+}
+
+static msw_status call_budget_info(void *out)
+{
+    msw_budget *budget;
+    msw_status status = msw_budget_new(&budget, shared_context, NULL);
+
+    if (!status)
+        status = msw_budget_add(budget, shared_plan, shared_weights, NULL);
+    if (!status)
+        status = msw_budget_get_info(out, budget);
+    msw_budget_free(budget);
+    return status;
+}
+
 static msw_status call_admm(void *o)
 {
     msw_admm *admm;
@@ -334,6 +369,23 @@ static msw_status call_layer(void *o)
         status = msw_admm_add_layer(admm, shared_weights, shared_plan, o);
     msw_admm_free(admm);
     return status;
+}
+
+static int no_loss_at(double *loss, const float *const *weights, uint32_t layer_count,
+                      void *user)
+{
+    (void)weights;
+    (void)layer_count;
+    (void)user;
+    *loss = 0;
+    return 0;
+}
+
+static msw_status call_sensitivity(void *point)
+{
+    double loss;
+
+    return msw_admm_sensitivity(&loss, NULL, shared_admm, point, 1, no_loss_at, NULL);
 }
 
 static msw_status call_admm_memory(void *out)
@@ -452,7 +504,8 @@ static void test_structs(void **state)
     INPUT(msw_plan_options, call_plan, NULL);
     OUTPUT(msw_block, call_block);
     OUTPUT(msw_plan_info, call_plan_info);
-    INPUT(msw_projection_options, call_projection, NULL);
+    check_sizes(call_projection, NULL, sizeof(msw_projection_options),
+                offsetof(msw_projection_options, per_row), false);
     OUTPUT(msw_unified_info, call_unified_info);
     OUTPUT(msw_verify_info, call_verify_info);
     INPUT(msw_gemm_options, call_gemm, NULL);
@@ -462,8 +515,12 @@ static void test_structs(void **state)
     INPUT(msw_conv_call, call_conv_run, prepare_conv_call);
     LONGER_OUTPUT(msw_gemm_info, call_conv_info, bytes_mapped);
     INPUT(msw_batch_norm, call_batch_norm, prepare_batch_norm);
+    INPUT(msw_budget_options, call_budget, NULL);
+    INPUT(msw_budget_layer, call_budget_layer, NULL);
+    OUTPUT(msw_budget_info, call_budget_info);
     LONGER_INPUT(msw_admm_options, call_admm, rho_threshold);
-    INPUT(msw_layer_options, call_layer, NULL);
+    LONGER_INPUT(msw_layer_options, call_layer, per_row);
+    INPUT(msw_sensitivity_point, call_sensitivity, NULL);
     OUTPUT(msw_admm_memory, call_admm_memory);
     check_sizes(call_run, prepare_host, sizeof(msw_host), offsetof(msw_host, allreduce),
                 false);
@@ -500,6 +557,7 @@ static void test_reserved(void **state)
     RESERVED(msw_conv_call, call_conv_run, prepare_conv_call);
     RESERVED(msw_admm_options, call_admm, NULL);
     RESERVED(msw_layer_options, call_layer, NULL);
+    RESERVED(msw_projection_options, call_projection, NULL);
 #undef RESERVED
 }
 

@@ -85,7 +85,7 @@ int command_compress(int argc, char **argv, struct problem *p)
     if (compress_options_read(&j.options, argc, argv, p) == CODE_OK)
         run(&j);
     free(j.outcomes);
-    budget_free(&j.budget);
+    msw_budget_free(j.budget);
     msw_writer_free(j.writer);
     model_close(&j.model);
     msw_context_free(j.ctx);

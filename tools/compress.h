@@ -3,7 +3,6 @@
 #ifndef MSW_TOOLS_COMPRESS_H
 #define MSW_TOOLS_COMPRESS_H
 
-#include "budget.h"
 #include "model.h"
 #include "options.h"
 #include "progress.h"
@@ -43,8 +42,8 @@ struct job {
     msw_context *ctx;
     struct model model;
     uint64_t input_bytes; /* of its tensors */
-    struct budget budget; /* a layer for each selected tensor; empty without a target */
-    size_t layer;         /* the next of them */
+    msw_budget *budget;   /* a layer for each selected tensor; NULL without a target */
+    uint32_t layer;       /* the next of them */
     msw_writer *writer;
     struct outcome *outcomes;
     struct progress progress;

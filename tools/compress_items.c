@@ -52,21 +52,19 @@ static msw_status project(msw_unified **out, const struct job *j, msw_plan *plan
     return msw_unified_from(out, plan, weights, &shares);
 }
 
-/* Onto the classes that the budget chose for the layer. */
-static msw_status project_layer(msw_unified **out, const struct budget_layer *layer,
-                                msw_plan *plan, const msw_tensor *weights)
+/* Onto the classes that the budget chose for the next layer. */
+static msw_status project_chosen(msw_unified **out, struct job *j, msw_plan *plan,
+                                 const msw_tensor *weights)
 {
-    uint8_t *classes = malloc(layer->count);
-    msw_status status = MSW_E_NOMEM;
+    msw_plan_info info;
+    msw_status status;
 
     *out = NULL;
-    if (classes) {
-        for (size_t i = 0; i < layer->count; i++)
-            classes[i] = layer->blocks[i].class;
-        status = msw_unified_new(out, plan, weights, classes, layer->count);
-    }
-    free(classes);
-    return status;
+    msw_plan_info_init(&info);
+    status = msw_plan_get_info(&info, plan);
+    return status ? status : msw_unified_new(out, plan, weights,
+                                             msw_budget_classes(j->budget, j->layer++),
+                                             info.block_count);
 }
 
 /* ||to_dense(u) - weights|| / ||weights||; weights become the dense form of u. */
@@ -103,8 +101,7 @@ static int add_unified(struct job *j, const struct item *item, msw_tensor *weigh
 
     if (compress_plan(&plan, j, item, how))
         return j->p->code;
-    status = j->budget.count ?
-             project_layer(&u, &j->budget.layers[j->layer++], plan, weights) :
+    status = j->budget ? project_chosen(&u, j, plan, weights) :
              project(&u, j, plan, weights);
     compress_store(&store, j, item, true);
     msw_store_info_init(&loss);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "compression.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,122 @@ static msw_status add_parameter(struct compression *c, int parameter)
     return status == MSW_OK ? add_layer(c, parameter, layer) : status;
 }
 
+/* How the file's numbers are stored. */
+static void store_as(msw_store_options *options, const struct recipe *recipe)
+{
+    msw_store_options_init(options);
+    options->encoding = MSW_ENCODING_TRANSPORT;
+    options->magnitudes = options->free_weights = MSW_DTYPE_F16;
+    if (recipe->mantissa < F16_MANTISSA) {
+        options->magnitudes = options->free_weights = MSW_DTYPE_LOG;
+        options->magnitude_bits = options->free_bits = (uint32_t)recipe->mantissa;
+    }
+}
+
+/* What a change of the layers' weights means for the loss, so that the budget weighs it by
+ * that: each layer alone is changed a little, and the loss looked at. */
+
+enum { LOSS_PARTS = 256 };
+
+struct probe {
+    struct compression *c;
+    const struct values *before;
+    double change[PARAMETERS]; /* the last one seen: ||W - before||^2 / mean of before^2 */
+};
+
+static int probe_loss(double *loss, const float *const *weights, uint32_t layer_count,
+                      void *user)
+{
+    struct probe *p = user;
+
+    for (uint32_t i = 0; i < layer_count; i++) {
+        size_t count = network_parameters[i].count;
+        double change = 0.0, norm = 0.0;
+
+        for (size_t k = 0; k < count; k++) {
+            double was = (double)p->before->of[i][k];
+            double is = (double)weights[i][k];
+
+            change += (is - was) * (is - was);
+            norm += was * was;
+        }
+        if (change > 0.0)
+            p->change[i] = change / norm * (double)count;
+    }
+    *loss = trainer_loss(p->c->trainer, LOSS_PARTS);
+    return 0;
+}
+
+/* Of a layer: growth of the loss per change, kept within what a learning rate and rho that
+ * suit all layers bear. */
+static msw_status set_weights(struct compression *c, const struct probe *p, double base,
+                              const double *losses)
+{
+    enum { MOST = 10 };
+    double weight[LAYERS], mean = 0.0, count = 0.0;
+    msw_status status = MSW_OK;
+
+    for (int i = 0; i < LAYERS; i++) {
+        enum parameter_id id = c->recipe->layer[i].parameter;
+        double n = (double)network_parameters[id].count;
+
+        weight[i] = fmax(losses[id] - base, 1e-4) / p->change[id];
+        mean += n * log(weight[i]);
+        count += n;
+    }
+    for (int i = 0; status == MSW_OK && i < LAYERS; i++) {
+        msw_budget_layer layer;
+        double w = weight[i] / exp(mean / count);
+
+        msw_budget_layer_init(&layer);
+        layer.weight = fmin(fmax(w, 1.0 / MOST), MOST);
+        progress_line("%s: loss %.4f to %.4f, weight %.2f", c->recipe->layer[i].name, base,
+                      losses[c->recipe->layer[i].parameter], w);
+        status = msw_admm_set_budget_layer(
+            c->admm, (uint32_t)c->recipe->layer[i].parameter, &layer);
+    }
+    return status;
+}
+
+static msw_status weigh_layers(struct compression *c)
+{
+    struct probe p = {.c = c};
+    struct values before = {0};
+    msw_sensitivity_point point;
+    double losses[PARAMETERS], base;
+    msw_status status = MSW_E_NOMEM;
+
+    msw_sensitivity_point_init(&point);
+    point.prune = 0.2;
+    point.unify = 0.8;
+    if (values_new(&before)) {
+        memcpy(before.all, c->trainer->weights->all, PARAMETER_VALUES * sizeof(float));
+        p.before = &before;
+        status = msw_admm_sensitivity(losses, &base, c->admm, &point, 1, probe_loss, &p);
+    }
+    values_free(&before);
+    return status == MSW_OK ? set_weights(c, &p, base, losses) : status;
+}
+
+/* The whole file: what is not weights in blocks is stored in about so many bytes. */
+static msw_status set_budget(struct compression *c)
+{
+    enum { RECORD = 48, NUMBER = 2, METADATA = 128 };
+    msw_budget_options options;
+    msw_store_options store;
+    msw_status status;
+
+    store_as(&store, c->recipe);
+    msw_budget_options_init(&options);
+    options.store = &store;
+    options.rest = METADATA;
+    for (int i = 0; i < PARAMETERS; i++)
+        if (msw_admm_plan(c->admm, (uint32_t)i) == NULL)
+            options.rest += RECORD + NUMBER * (double)network_parameters[i].count;
+    status = msw_admm_set_budget(c->admm, c->recipe->bytes, &options);
+    return status == MSW_OK && c->recipe->weigh ? weigh_layers(c) : status;
+}
+
 bool compression_new(struct compression *c, struct trainer *trainer,
                      const struct recipe *recipe)
 {
@@ -160,6 +277,8 @@ bool compression_new(struct compression *c, struct trainer *trainer,
         status = new_solver(c);
     for (int i = 0; status == MSW_OK && i < PARAMETERS; i++)
         status = add_parameter(c, i);
+    if (status == MSW_OK && recipe->bytes > 0)
+        status = set_budget(c);
     if (compression_check(c, status, "setting up the solver"))
         return true;
     compression_free(c);
@@ -228,13 +347,7 @@ static msw_status write_parameter(msw_writer *writer, const struct compression *
     msw_unified *unified;
     msw_status status;
 
-    msw_store_options_init(&options);
-    options.encoding = MSW_ENCODING_TRANSPORT;
-    options.magnitudes = options.free_weights = MSW_DTYPE_F16;
-    if (c->recipe->mantissa < F16_MANTISSA) {
-        options.magnitudes = options.free_weights = MSW_DTYPE_LOG;
-        options.magnitude_bits = options.free_bits = (uint32_t)c->recipe->mantissa;
-    }
+    store_as(&options, c->recipe);
     if (msw_admm_plan(c->admm, (uint32_t)parameter) == NULL)
         return msw_writer_add_tensor(writer, name, c->weights[parameter], &options);
     status = msw_admm_unify(&unified, c->admm, (uint32_t)parameter);

@@ -26,6 +26,8 @@ struct recipe {
     double rho, rho_end;
     double ramp; /* share of the updates over which the shares rise */
     int mantissa; /* bits of the file's numbers: F16_MANTISSA, or 7 at most */
+    bool weigh;   /* layers in the budget, by how much the loss minds their changes */
+    int bytes;    /* of the file, instead of the shares; 0: the shares */
 };
 
 extern const struct recipe default_recipe;

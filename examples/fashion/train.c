@@ -115,6 +115,30 @@ double trainer_gradient(struct trainer *t)
     return loss / (t->parts * PART);
 }
 
+double trainer_loss(struct trainer *t, int parts)
+{
+    double part_loss[WORKERS] = {0.0}, loss = 0.0;
+
+#ifdef _OPENMP
+#pragma omp parallel for schedule(static, 1)
+#endif
+    for (int i = 0; i < WORKERS; i++)
+        for (int part = i; part < parts; part += WORKERS) {
+            struct activations *a = &t->worker[i].activations;
+            size_t first = (size_t)part * PART;
+
+            for (size_t k = 0; k < PART; k++)
+                image_normalise(a->images + k * IMAGE_SIZE,
+                                t->set->images + (first + k) * IMAGE_SIZE);
+            network_forward(a, t->weights, PART);
+            part_loss[i] += network_backward(&t->worker[i].gradient, a, t->weights,
+                                             t->set->labels + first, PART, 0.0f);
+        }
+    for (int i = 0; i < WORKERS; i++)
+        loss += part_loss[i];
+    return loss / (parts * PART);
+}
+
 void trainer_step(struct trainer *t)
 {
     float *weights = t->weights->all;

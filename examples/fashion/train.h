@@ -49,6 +49,9 @@ int trainer_epoch_steps(const struct trainer *t);
  * t->gradient. */
 double trainer_gradient(struct trainer *t);
 
+/* Mean loss over the first images of the set, `parts` times PART of them, as they are. */
+double trainer_loss(struct trainer *t, int parts);
+
 /* weights -= learning_rate * velocity, velocity = momentum * velocity + gradient */
 void trainer_step(struct trainer *t);
 

@@ -37,6 +37,7 @@
 #define MSW_ADMM_H
 
 #include <msw/base.h>
+#include <msw/budget.h>
 #include <msw/unified.h>
 
 #ifdef __cplusplus
@@ -115,6 +116,13 @@ typedef struct msw_admm_options {
                                   which projects at once */
     uint32_t relaxation;
     uint32_t reserved2;      /**< 0 */
+
+    /** Not 0: the solver collects importance (see msw_admm_set_importance()), the mean of
+     * the squared gradients of the loss in about so many mini-batches, the last ones; each
+     * update takes up what there is. Gradients come from msw_admm_run() or from
+     * msw_admm_add_gradient(). Two numbers more for each weight, a third one during an
+     * update. Not with MSW_RELAXATION_SOFT. */
+    size_t importance_memory;
 } msw_admm_options;
 
 typedef struct msw_layer_options {
@@ -123,9 +131,11 @@ typedef struct msw_layer_options {
     double prune, unify;     /**< wanted share of blocks; sum <= 1 */
     uint32_t exclude;        /**< MSW_EXCLUDE_*: classes this layer never uses */
     uint32_t reserved;       /**< 0 */
+    uint32_t per_row;        /**< 1: the shares are of each block row, as in
+                                  msw_projection_options. Not with a budget: MSW_E_INVAL
+                                  when it is first used */
+    uint32_t reserved2;      /**< 0 */
 } msw_layer_options;
-#define MSW_EXCLUDE_PRUNE 1u
-#define MSW_EXCLUDE_UNIFY 2u
 #define MSW_ALL_LAYERS UINT32_MAX
 
 /** Made by the library: read a field only if it lies within @c size. */
@@ -196,6 +206,20 @@ typedef struct msw_host {
     uint32_t rank, rank_count; /**< rank < rank_count; 0 and 0: one process */
 } msw_host;
 
+/** Loss of the network at the weights it is given, for msw_admm_sensitivity(). */
+typedef int msw_evaluate(double *loss, const float *const *weights, uint32_t layer_count,
+                         void *user);
+
+/** Shares of a layer's blocks for msw_admm_sensitivity(). */
+typedef struct msw_sensitivity_point {
+    size_t size;
+    double prune, unify; /**< each >= 0, sum <= 1 */
+} msw_sensitivity_point;
+
+MSW_API void msw_sensitivity_point_init_sized(msw_sensitivity_point *p, size_t size);
+#define msw_sensitivity_point_init(p) \
+    msw_sensitivity_point_init_sized((p), sizeof(*(p)))
+
 /* Data-parallel training: processes or threads, the ranks, each with a solver and weights
  * of its own and a part of the data.
  *
@@ -252,10 +276,75 @@ MSW_API msw_status msw_admm_set_weights(msw_admm *admm, uint32_t layer,
  * to mean 1 and floored at 1e-3. From then on the penalty is
  * rho/2 sum h_i (w_i - z_i + u_i)^2 and projections weigh by h: the same metric in
  * both, or ADMM would converge to the wrong point. h U is kept. @p importance
- * NULL: back to plain. When frozen: MSW_E_STATE.
+ * NULL: back to plain. When frozen, or when the solver collects importance itself:
+ * MSW_E_STATE.
  */
 MSW_API msw_status msw_admm_set_importance(msw_admm *admm, uint32_t layer,
                                            const msw_tensor *importance) MSW_NODISCARD;
+
+/* A budget instead of shares for each layer (msw/budget.h): in every projection, of an
+ * update and of freezing, all layers together take at most the target, at the least
+ * sum over layers of rho_l ||V - Z||^2 for what they take. The ramp goes from all blocks
+ * free to the target. For MSW_SCALE_RMS rho_l is rho of the schedule times a factor that
+ * goes as weight / mean w^2 of the layer's first weights, in the penalty as in the
+ * projection. The wanted shares of the layers are not looked at. The scratch of an update
+ * is then for all layers, and amounts that have to be measured (transport form, SECONDS)
+ * cost some encodings or packings of the network. */
+
+/**
+ * A budget of @p target in the resource of @p options (NULL: bytes of the plain form); 0:
+ * none. Parameters without a plan and all else in the file are options.rest. The other
+ * calls that take it up fail with MSW_E_RANGE when even the least that the bounds allow
+ * takes more. MSW_E_INVAL with MSW_RELAXATION_SOFT. MSW_E_STATE after the first penalty,
+ * update, run or freeze.
+ */
+MSW_API msw_status msw_admm_set_budget(msw_admm *admm, double target,
+                                       const msw_budget_options *options) MSW_NODISCARD;
+/** Weight, bounds, exclusions, columns and store options of one layer, or of
+ * MSW_ALL_LAYERS that there are, in a budget; NULL: the defaults. Classes that the layer
+ * itself excludes stay excluded. MSW_E_INVAL: bounds that no choice can keep, or
+ * importance, which has a setter of its own. MSW_E_STATE as above. */
+MSW_API msw_status msw_admm_set_budget_layer(msw_admm *admm, uint32_t layer,
+                                             const msw_budget_layer *options) MSW_NODISCARD;
+/**
+ * One more way to cut a layer's weights into blocks, of another size or along another order
+ * of the reduction. The first penalty, update, run or freeze picks one for each layer, by
+ * the budget's own measure at its target (msw_budget_add_any()) and the weights of then;
+ * msw_admm_plan() tells which. Without a budget it is that of msw_admm_add_layer().
+ * Retained. MSW_E_INVAL: not of the layer's shape. MSW_E_STATE as above.
+ */
+MSW_API msw_status msw_admm_add_plan(msw_admm *admm, uint32_t layer,
+                                     msw_plan *plan) MSW_NODISCARD;
+/** Another target > 0, taken up by the next update, or by freezing. Also inside progress.
+ * MSW_E_STATE: no budget, or frozen. */
+MSW_API msw_status msw_admm_set_target(msw_admm *admm, double target) MSW_NODISCARD;
+/** Of the last projection: its own target, along the ramp, and what it takes; all 0 before
+ * it. */
+MSW_API msw_status msw_admm_get_budget(msw_budget_info *out,
+                                       const msw_admm *admm) MSW_NODISCARD;
+/** Blocks of a class in the layer's Z or, when frozen, its structure; 0 before the first
+ * Z. */
+MSW_API uint64_t msw_admm_class_count(const msw_admm *admm, uint32_t layer,
+                                      msw_class which);
+/** rho of the layer's penalty over msw_admm_rho(): 1 without a budget. */
+MSW_API double msw_admm_rho_factor(const msw_admm *admm, uint32_t layer);
+
+/**
+ * How much the loss minds: each layer with a plan is projected one-shot onto each of
+ * @p point_count points in turn, in place and alone, the others as they are, and
+ * @p evaluate tells the loss of the network so, on data of its choice. losses[l *
+ * point_count + p] is that of layer l at point p, NaN for a parameter without a plan;
+ * *base, where it is not NULL, that of the weights as they are. Importance counts as in a
+ * projection, exclusions do not. The points are an array of structs of one size.
+ *
+ * The weights come back bit for bit, also on failure. The callback gets them as
+ * loss_gradient does, must not write to them, and returns 0; anything else ends the call
+ * with MSW_E_HOST. Allowed in both phases. Takes memory for a copy of the largest layer.
+ */
+MSW_API msw_status msw_admm_sensitivity(double *losses, double *base, msw_admm *admm,
+                                        const msw_sensitivity_point *points,
+                                        size_t point_count, msw_evaluate *evaluate,
+                                        void *user) MSW_NODISCARD;
 
 /* ADMM phase, the host's own loop: after its backward pass it adds the penalty
  * to its gradients, steps its optimiser, and now and then updates Z and U. */
@@ -272,8 +361,19 @@ MSW_API msw_status msw_admm_set_importance(msw_admm *admm, uint32_t layer,
 MSW_API msw_status msw_admm_add_penalty(msw_admm *admm, uint32_t layer, msw_tensor *grad,
                                         double scale) MSW_NODISCARD;
 
+/**
+ * With options.importance_memory, the host's own loop: take note of the gradient of the
+ * loss alone, before the penalty, weight decay or anything else is added. Its scale and
+ * sign do not matter so long as they stay the same. MSW_E_NUMERIC: it is not finite, and
+ * nothing was taken. MSW_E_STATE: frozen, or importance is not collected. Begins the solver
+ * like a penalty.
+ */
+MSW_API msw_status msw_admm_add_gradient(msw_admm *admm, uint32_t layer,
+                                         const msw_tensor *grad) MSW_NODISCARD;
+
 /** Z and U step of all layers, then rho and the ratios by the schedule.
- * MSW_E_NUMERIC: a weight is not finite. When frozen: MSW_E_STATE. */
+ * MSW_E_NUMERIC: a weight is not finite. When frozen: MSW_E_STATE. A solver that collects
+ * importance and has a budget may have taken up the importance when the choice fails. */
 MSW_API msw_status msw_admm_update(msw_admm *admm) MSW_NODISCARD;
 
 /**

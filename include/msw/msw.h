@@ -9,6 +9,7 @@
 #include <msw/plan.h>
 #include <msw/unified.h>
 #include <msw/admm.h>
+#include <msw/budget.h>
 #include <msw/gemm.h>
 #include <msw/wisdom.h>
 #include <msw/conv.h>

@@ -59,6 +59,11 @@ typedef struct msw_projection_options {
      * at 1e-3 before use; all zero: as if NULL.
      */
     const msw_tensor *importance;
+
+    uint32_t per_row;  /**< 1: the shares are of each block row, so that every row of outputs
+                            has the same number of blocks of a class and costs a product the
+                            same */
+    uint32_t reserved; /**< 0 */
 } msw_projection_options;
 
 /** Counts, sizes and arithmetic. */

@@ -210,7 +210,9 @@ static void check(const wish *w)
     assert_int_equal(msw_admm_freeze(h.admm), MSW_OK);
     assert_true(really(&h, w) <= 1.003 * w->target);
     assert_true(really(&h, w) >= 0.98 * w->target);
-    assert_true(msw_admm_class_count(h.admm, 0, MSW_CLASS_UNIFIED) > 0);
+    /* in C a unified block may be no faster than a free one */
+    assert_true(w->resource == MSW_RESOURCE_SECONDS ||
+                msw_admm_class_count(h.admm, 0, MSW_CLASS_UNIFIED) > 0);
     host_free(&h);
     h = host_new(0); /* frozen at once */
     set_budget(&h, w);
@@ -218,6 +220,18 @@ static void check(const wish *w)
     assert_true(really(&h, w) <= 1.003 * w->target);
     assert_true(really(&h, w) >= 0.98 * w->target);
     host_free(&h);
+}
+
+/* Seconds mean something only against those of the same kernels. */
+static double seconds_all_free(void)
+{
+    host h = host_new(0);
+    double s;
+
+    assert_int_equal(msw_admm_freeze(h.admm), MSW_OK);
+    s = seconds(&h);
+    host_free(&h);
+    return s;
 }
 
 static void test_targets(void **state)
@@ -236,7 +250,7 @@ static void test_targets(void **state)
     check(&(wish){MSW_RESOURCE_BYTES, &transport, 30000});
     check(&(wish){MSW_RESOURCE_BYTES, &small, 10000});
     check(&(wish){MSW_RESOURCE_MULTIPLY_ADDS, NULL, 300000});
-    check(&(wish){MSW_RESOURCE_SECONDS, NULL, 8e-6});
+    check(&(wish){MSW_RESOURCE_SECONDS, NULL, 0.5 * seconds_all_free()});
 }
 
 /* The penalty of each layer is that of its factor, which goes as 1 / mean w^2. */

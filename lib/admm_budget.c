@@ -212,31 +212,18 @@ static void fill_share(msw__share *s, const msw_admm *admm, const msw__layer *l,
     msw__budget_bounds(s, &o, part);
 }
 
-static double free_amount(const msw__budget_part *parts, size_t count)
-{
-    double amount = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        const msw__share *s = &parts[i].share;
-
-        amount += s->fixed;
-        for (size_t b = 0; b < s->plan->block_count; b++)
-            amount += s->amount[msw__share_block_kind(s, b)][MSW_CLASS_FREE];
-    }
-    return amount;
-}
-
 static msw_status solve(msw_admm *admm, msw__budget_part *parts, size_t count, double part)
 {
     const msw__admm_budget *b = &admm->budget;
-    const double all_free = free_amount(parts, count) + b->options.rest +
-                            msw__resource_frame(b->options.resource);
-    const double target = part < 1 && b->target < all_free
-                              ? all_free - part * (all_free - b->target) : b->target;
+    double all_free = msw__budget_around(parts, count, b->options.rest), target = b->target;
     msw__outcome outcome;
-    msw_status status =
-        msw__budget_solve(&outcome, admm->ctx, parts, count, target, b->options.rest);
+    msw_status status;
 
+    for (size_t i = 0; i < count; i++)
+        all_free += msw__share_all_free(&parts[i].share);
+    if (part < 1 && b->target < all_free)
+        target = all_free - part * (all_free - b->target);
+    status = msw__budget_solve(&outcome, admm->ctx, parts, count, target, b->options.rest);
     if (!status && !outcome.reached)
         status = msw__admm_fail(admm, MSW_E_RANGE, "a budget of %g cannot be met: the least "
                                 "is %g", target, outcome.amount);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A solver's weights and structure as one number. */
 #include "admm.h"
+#include "bytes.h"
 #include "elements.h"
-
-#include <string.h>
 
 #define OFFSET_BASIS UINT64_C(0xcbf29ce484222325)
 #define PRIME UINT64_C(0x100000001b3)
@@ -15,12 +14,8 @@ uint64_t msw__hash_word(uint64_t h, uint32_t word)
 
 static uint64_t hash_floats(uint64_t h, const float *x, size_t stride, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits;
-
-        memcpy(&bits, x + i * stride, sizeof bits);
-        h = msw__hash_word(h, bits);
-    }
+    for (size_t i = 0; i < count; i++)
+        h = msw__hash_word(h, msw__float_bits(x + i * stride));
     return h;
 }
 

@@ -84,7 +84,7 @@ msw_status msw__resource_measure(double *out, const msw__share *s,
 /* Takes what all layers of a file need besides. */
 double msw__resource_frame(uint32_t resource);
 
-/* budget.c */
+/* budget_solve.c, budget_options.c */
 
 /* One layer of a budget, as the choice with its measuring sees it. */
 typedef struct msw__budget_part {
@@ -94,6 +94,10 @@ typedef struct msw__budget_part {
     msw__share share;
 } msw__budget_part;
 
+/* What the layer takes when all of its blocks are free. */
+double msw__share_all_free(const msw__share *s);
+/* Everything but the weights' own: the frame counts once. */
+double msw__budget_around(const msw__budget_part *parts, size_t count, double rest);
 /* msw__share_out() for a target, rest and frame included, and again until what is really
  * taken fits it closely. */
 msw_status msw__budget_solve(msw__outcome *out, msw_context *ctx, msw__budget_part *parts,

@@ -13,6 +13,7 @@
  * neither does, both numbers are fixed and the choice is the joint projection. For blocks
  * of one size that is the least at the price. */
 #include "budget.h"
+#include "bytes.h"
 
 #include <float.h>
 #include <math.h>
@@ -340,22 +341,6 @@ static double amount_at(const joint *j, double price, unsigned side)
     return amount;
 }
 
-static uint64_t bits_of(double x)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static double of_bits(uint64_t bits)
-{
-    double x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Twice what the largest cost is for the least amount that two classes differ by: there
  * no cost counts any more. */
 static double highest_price(const joint *j)
@@ -440,30 +425,30 @@ static void by_block(msw__share *s)
 msw__outcome msw__share_out(msw__share *shares, size_t count, double room, void *spare)
 {
     const joint j = {shares, count, room, spare};
-    uint64_t lower = 0, fits = bits_of(highest_price(&j));
+    uint64_t lower = 0, fits = msw__double_bits(highest_price(&j));
     msw__outcome out = {0};
 
     out.reached = true;
     if (amount_at(&j, 0, NO_SIDE) <= room) {
         fits = 0;
-    } else if (!(amount_at(&j, of_bits(fits), NO_SIDE) <= room)) {
+    } else if (!(amount_at(&j, msw__double_of(fits), NO_SIDE) <= room)) {
         out.reached = false;
         lower = fits;
     }
     while (out.reached && fits > lower + 1) {
         const uint64_t middle = lower + (fits - lower) / 2;
 
-        if (amount_at(&j, of_bits(middle), NO_SIDE) <= room)
+        if (amount_at(&j, msw__double_of(middle), NO_SIDE) <= room)
             fits = middle;
         else
             lower = middle;
     }
-    out.price = of_bits(fits);
+    out.price = msw__double_of(fits);
     out.amount = amount_at(&j, out.price, FITS);
     for (size_t i = 0; i < count && fits > lower; i++) {
         const choice c = label_layer(&shares[i], out.price, FITS, spare);
 
-        label_layer(&shares[i], of_bits(lower), LOWER, spare);
+        label_layer(&shares[i], msw__double_of(lower), LOWER, spare);
         out.amount = take_partly(&shares[i], &c, out.amount, room);
     }
     for (size_t i = 0; i < count; i++) {
@@ -522,21 +507,21 @@ void msw__share_pick(size_t *picked, msw__share *shares, const size_t *first, si
                      double room, void *spare)
 {
     const joint j = {shares, first[layers], room, spare};
-    uint64_t lower = 0, fits = bits_of(highest_price(&j));
+    uint64_t lower = 0, fits = msw__double_bits(highest_price(&j));
 
     if (pick_at(picked, shares, first, layers, 0, spare) <= room)
         fits = 0;
-    else if (!(pick_at(picked, shares, first, layers, of_bits(fits), spare) <= room))
+    else if (!(pick_at(picked, shares, first, layers, msw__double_of(fits), spare) <= room))
         lower = fits;
     while (fits > lower + 1) {
         const uint64_t middle = lower + (fits - lower) / 2;
 
-        if (pick_at(picked, shares, first, layers, of_bits(middle), spare) <= room)
+        if (pick_at(picked, shares, first, layers, msw__double_of(middle), spare) <= room)
             fits = middle;
         else
             lower = middle;
     }
-    pick_at(picked, shares, first, layers, of_bits(fits), spare);
+    pick_at(picked, shares, first, layers, msw__double_of(fits), spare);
     for (size_t i = 0; i < first[layers]; i++) {
         memset(shares[i].classes, MSW_CLASS_FREE, shares[i].plan->block_count);
         by_block(&shares[i]);

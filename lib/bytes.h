@@ -54,4 +54,21 @@ static inline void msw__float_set(float *value, uint32_t bits)
     memcpy(value, &bits, sizeof bits);
 }
 
+/* The doubles >= 0 keep their order as integers. */
+static inline uint64_t msw__double_bits(double x)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline double msw__double_of(uint64_t bits)
+{
+    double x;
+
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 #endif /* MSW_LIB_BYTES_H */

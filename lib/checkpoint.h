@@ -36,22 +36,6 @@ uint32_t msw__layer_parts(const msw__layer *layer);
 /* Tells plans apart: of all that a plan says, permutations included. */
 uint32_t msw__plan_sum(const msw_plan *plan);
 
-static inline uint64_t msw__double_bits(double x)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static inline double msw__double_of(uint64_t bits)
-{
-    double x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* "msw.admm.LAYER.PART", or without the part. */
 void msw__checkpoint_name(char name[MSW__CHECKPOINT_NAME], uint32_t layer, const char *part);
 /* The names of the slots' parts. */

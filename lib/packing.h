@@ -3,6 +3,7 @@
 #ifndef MSW_LIB_PACKING_H
 #define MSW_LIB_PACKING_H
 
+#include "bytes.h"
 #include "gemm.h"
 
 #include <string.h>
@@ -26,10 +27,7 @@ static inline uint32_t msw__ceil_div(size_t a, size_t b)
 
 static inline uint32_t msw__bits_of(float f)
 {
-    uint32_t u;
-
-    memcpy(&u, &f, sizeof u);
-    return u;
+    return msw__float_bits(&f);
 }
 
 /* One of the above for each block. */

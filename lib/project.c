@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "project.h"
+#include "bytes.h"
 
 #include <float.h>
 #include <math.h>
@@ -321,23 +322,6 @@ static void settle(joint *j)
     j->prune -= pruned;
 }
 
-/* The doubles >= 0 in their order, as integers. */
-static uint64_t bits_of(double x)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static double of_bits(uint64_t bits)
-{
-    double x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Prices at which nothing and everything chosen is pruned. */
 static void price_range(const joint *j, uint64_t *lower, uint64_t *upper)
 {
@@ -348,8 +332,8 @@ static void price_range(const joint *j, uint64_t *lower, uint64_t *upper)
         least = x < least ? x : least;
         most = x > most ? x : most;
     }
-    *lower = least > 0 ? bits_of(least) : 0;
-    *upper = bits_of(most) + 1;
+    *lower = least > 0 ? msw__double_bits(least) : 0;
+    *upper = msw__double_bits(most) + 1;
 }
 
 /* Bisect the bit pattern of the price, which finds one of any size in 64 steps. True
@@ -359,19 +343,19 @@ static bool bisect(joint *j)
     uint64_t lower, upper;
 
     price_range(j, &lower, &upper);
-    if (choose(j, of_bits(lower)) == j->prune) {
-        label(j, of_bits(lower), LOWER);
+    if (choose(j, msw__double_of(lower)) == j->prune) {
+        label(j, msw__double_of(lower), LOWER);
         return true;
     }
-    label(j, of_bits(lower), LOWER);
-    if (choose(j, of_bits(upper)) == j->prune) {
-        label(j, of_bits(upper), LOWER);
+    label(j, msw__double_of(lower), LOWER);
+    if (choose(j, msw__double_of(upper)) == j->prune) {
+        label(j, msw__double_of(upper), LOWER);
         return true;
     }
-    label(j, of_bits(upper), UPPER);
+    label(j, msw__double_of(upper), UPPER);
     for (settle(j); upper - lower > 1; settle(j)) {
         const uint64_t middle = lower + (upper - lower) / 2;
-        const double delta = of_bits(middle);
+        const double delta = msw__double_of(middle);
         const size_t pruned = choose(j, delta);
 
         if (pruned <= j->prune) {

@@ -146,11 +146,8 @@ static void write_entry(uint8_t *to, const msw__wisdom_entry *e)
     msw__store32(to, e->key.block_rows);
     msw__store32(to + 4, e->key.block_columns);
     to += 8;
-    for (int i = 0; i < MSW__GEMM_KINDS; i++, to += 8) {
-        uint64_t bits;
-        memcpy(&bits, &e->seconds[i], sizeof bits);
-        msw__store64(to, bits);
-    }
+    for (int i = 0; i < MSW__GEMM_KINDS; i++, to += 8)
+        msw__store64(to, msw__double_bits(e->seconds[i]));
 }
 
 static msw__wisdom_entry read_entry(const uint8_t *from)
@@ -161,10 +158,8 @@ static msw__wisdom_entry read_entry(const uint8_t *from)
         msw__load32(from + 44)}};
 
     from += KEY_SIZE;
-    for (int i = 0; i < MSW__GEMM_KINDS; i++, from += 8) {
-        const uint64_t bits = msw__load64(from);
-        memcpy(&e.seconds[i], &bits, sizeof bits);
-    }
+    for (int i = 0; i < MSW__GEMM_KINDS; i++, from += 8)
+        e.seconds[i] = msw__double_of(msw__load64(from));
     return e;
 }
 

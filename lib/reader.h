@@ -86,5 +86,7 @@ msw_status msw__job_unpack(msw_unified **out, msw__job *j, msw_plan *plan) MSW_N
 msw_status msw__reader_load_table(msw_reader *r) MSW_NODISCARD;
 msw_status msw__reader_load_index(msw_reader *r) MSW_NODISCARD;
 msw_status msw__reader_load_metadata(msw_reader *r) MSW_NODISCARD;
+/* A record's partition, without its permutations. */
+msw_plan_options msw__record_plan(const msw__record *c);
 
 #endif /* MSW_LIB_READER_H */

@@ -157,13 +157,9 @@ static msw_status check_tensor(msw_reader *r, size_t i, streams *left)
     return MSW_OK;
 }
 
-/* The plan without its permutations, to check what it is made from. */
-static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
-                             const msw__record *c, const size_t *shape)
+msw_plan_options msw__record_plan(const msw__record *c)
 {
     msw_plan_options o;
-    msw_status status;
-    msw_plan *plan;
 
     msw_plan_options_init(&o);
     o.weights = c->weights;
@@ -171,6 +167,17 @@ static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
     o.block_rows = c->block_rows;
     o.block_columns = c->block_columns;
     o.groups = c->groups;
+    return o;
+}
+
+/* The plan without its permutations, to check what it is made from. */
+static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
+                             const msw__record *c, const size_t *shape)
+{
+    const msw_plan_options o = msw__record_plan(c);
+    msw_status status;
+    msw_plan *plan;
+
     if (!o.block_rows || !o.block_columns || !o.groups)
         return fail_entry(r, i, MSW_E_FORMAT, "blocks or groups of 0");
     status = msw_plan_new(&plan, r->ctx, shape, c->rank, &o);

@@ -84,14 +84,8 @@ msw_status msw__job_plan(msw_plan **out, msw__job *j)
     uint64_t offset = j->entry->permutations.offset;
     size_t shape[MSW_MAX_RANK];
     msw_status status = MSW_OK;
-    msw_plan_options o;
+    msw_plan_options o = msw__record_plan(c);
 
-    msw_plan_options_init(&o);
-    o.weights = c->weights;
-    o.reduction = c->reduction;
-    o.block_rows = c->block_rows;
-    o.block_columns = c->block_columns;
-    o.groups = c->groups;
     for (uint32_t i = 0; i < c->rank; i++)
         shape[i] = (size_t)c->shape[i];
     if (c->flags & MSW__RECORD_ROWS_PERMUTED) {

@@ -362,6 +362,8 @@ static void check_targets(uint32_t resource, const msw_store_options *store)
     }
     assert_int_equal(msw_budget_choose(n.budget, 10 * first.all_free), MSW_OK);
     assert_true(info_of(n.budget).distance == 0);
+    assert_true(fabs(really(&n, resource, store, columns) - first.all_free) <=
+                0.001 * first.all_free);
     assert_int_equal(msw_budget_choose(n.budget, first.all_free * 1e-4), MSW_E_RANGE);
     assert_true(info_of(n.budget).amount > first.all_free * 1e-4 ||
                 resource == MSW_RESOURCE_MULTIPLY_ADDS);

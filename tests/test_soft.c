@@ -293,22 +293,30 @@ static msw_status train(training *x, uint64_t steps)
     return msw_admm_run(x->admm, &host, steps);
 }
 
+static size_t save(const training *x, unsigned char *image, size_t room)
+{
+    msw_writer *writer;
+    size_t size;
+
+    assert_int_equal(msw_writer_new(&writer, x->f.ctx), MSW_OK);
+    assert_int_equal(msw_admm_save(writer, x->admm), MSW_OK);
+    size = (size_t)msw_writer_bytes(writer);
+    assert_int_equal(msw_writer_write_buffer(writer, image, room), MSW_OK);
+    msw_writer_free(writer);
+    return size;
+}
+
 static void runs_converge_and_resume(void **state)
 {
     static training whole, part;
     static unsigned char image[1 << 16];
     size_t size;
-    msw_writer *writer;
     msw_reader *reader;
 
     (void)state;
     open_training(&whole, MSW_RELAXATION_SOFT);
     assert_int_equal(train(&whole, 10), MSW_OK);
-    assert_int_equal(msw_writer_new(&writer, whole.f.ctx), MSW_OK);
-    assert_int_equal(msw_admm_save(writer, whole.admm), MSW_OK);
-    size = (size_t)msw_writer_bytes(writer);
-    assert_int_equal(msw_writer_write_buffer(writer, image, sizeof image), MSW_OK);
-    msw_writer_free(writer);
+    size = save(&whole, image, sizeof image);
     assert_int_equal(train(&whole, 200), MSW_OK);
 
     open_training(&part, MSW_RELAXATION_SOFT);
@@ -330,17 +338,12 @@ static void state_of_admm_is_refused(void **state)
     static training admm, soft;
     static unsigned char image[1 << 16];
     size_t size;
-    msw_writer *writer;
     msw_reader *reader;
 
     (void)state;
     open_training(&admm, MSW_RELAXATION_ADMM);
     assert_int_equal(train(&admm, 3), MSW_OK);
-    assert_int_equal(msw_writer_new(&writer, admm.f.ctx), MSW_OK);
-    assert_int_equal(msw_admm_save(writer, admm.admm), MSW_OK);
-    size = (size_t)msw_writer_bytes(writer);
-    assert_int_equal(msw_writer_write_buffer(writer, image, sizeof image), MSW_OK);
-    msw_writer_free(writer);
+    size = save(&admm, image, sizeof image);
     open_training(&soft, MSW_RELAXATION_SOFT);
     assert_int_equal(msw_reader_open_buffer(&reader, soft.f.ctx, image, size, NULL),
                      MSW_OK);

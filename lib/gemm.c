@@ -3,6 +3,7 @@
 #include "gemm.h"
 
 #include <math.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -11,7 +12,8 @@ enum {
     OLDEST_CALL = sizeof(msw_gemm_call),
     OLDEST_INFO = offsetof(msw_gemm_info, bytes_mapped),
     HOOK_TASKS = 16,   /* the host's pool does not say how many threads it has */
-    TURNS_PER_TASK = 8 /* a thread that starts late or is held up does fewer */
+    TURNS_PER_TASK = 8,
+    MOST_SHARES = 64   /* of the work; more tasks than these have some in common */
 };
 
 /* Making */
@@ -219,13 +221,21 @@ size_t msw_gemm_workspace(const msw_gemm *gemm, size_t n)
     return most;
 }
 
+/* Neighbours, of which each unit prefetches for the next. A task goes through its own
+ * share, and then helps with the others: a thread may start late or be held up. */
+typedef struct share {
+    alignas(MSW__ALIGN) atomic_size_t next; /* that nobody has begun */
+    size_t end;
+} share;
+
 typedef struct job {
     msw__gemm_kernel *kernel;
     const msw__packing *pack;
     const msw__product *product;
     char *workspace;
-    size_t units, turn; /* units of a turn: neighbours, for what they prefetch */
-    atomic_size_t next; /* that nobody has begun */
+    size_t turn; /* units at once */
+    size_t share_count;
+    share shares[MOST_SHARES];
 } job;
 
 /* No division that can be spared: small products are that fast. */
@@ -248,29 +258,52 @@ static void task(size_t index, void *arg)
 {
     job *j = arg;
     char *slab = j->workspace + index * msw__packing_slab(j->pack);
-    size_t begin;
+    size_t number = index % j->share_count;
 
-    while ((begin = atomic_fetch_add(&j->next, j->turn)) < j->units) {
-        const size_t left = j->units - begin;
+    for (size_t k = 0; k < j->share_count; k++) {
+        share *s = &j->shares[number];
+        size_t begin;
 
-        run_units(j, begin, left < j->turn ? left : j->turn, slab);
+        while ((begin = atomic_fetch_add(&s->next, j->turn)) < s->end) {
+            const size_t left = s->end - begin;
+
+            run_units(j, begin, left < j->turn ? left : j->turn, slab);
+        }
+        number = number + 1 < j->share_count ? number + 1 : 0;
     }
+}
+
+static msw_status run_tasks(const msw_gemm *g, job *j, size_t all, size_t count)
+{
+    const size_t turns = count * TURNS_PER_TASK;
+
+    j->turn = all > turns ? all / turns : 1;
+    j->share_count = count < MOST_SHARES ? count : MOST_SHARES;
+    for (size_t i = 0, begin = 0; i < j->share_count; i++) {
+        share *s = &j->shares[i];
+
+        atomic_init(&s->next, begin);
+        s->end = begin + (all - begin) / (j->share_count - i);
+        begin = s->end;
+    }
+    return msw__parallel(g->ctx, count, task, j);
 }
 
 static msw_status run_packed(const msw_gemm *g, msw__gemm_kind kind, const msw__product *p,
                              char *workspace)
 {
     const msw__packing *w = &g->packs[kind];
-    const size_t count = tasks(g, w, p->n);
-    job j = {g->table.kernel[kind], w, p, workspace, units(w, p->n), 1, 0};
+    const size_t count = tasks(g, w, p->n), all = units(w, p->n);
+    job j; /* most of it not for a single task, and not cleared */
 
-    if (count == 1) {
-        run_units(&j, 0, j.units, workspace);
-        return MSW_OK;
-    }
-    if (j.units > count * TURNS_PER_TASK)
-        j.turn = j.units / (count * TURNS_PER_TASK);
-    return msw__parallel(g->ctx, count, task, &j);
+    j.kernel = g->table.kernel[kind];
+    j.pack = w;
+    j.product = p;
+    j.workspace = workspace;
+    if (count > 1)
+        return run_tasks(g, &j, all, count);
+    run_units(&j, 0, all, workspace);
+    return MSW_OK;
 }
 
 static msw__product product(const msw_gemm *g, const msw_gemm_call *c)

@@ -33,6 +33,13 @@ msw_status msw__parallel(const msw_context *ctx, size_t count,
         return code ? MSW_E_HOST : MSW_OK;
     }
 #ifdef _OPENMP
+    if (ctx->threads > 1 && count > 1 && count <= ctx->threads) {
+        /* the same thread as in the last call, whose cache has what the task uses */
+#pragma omp parallel for schedule(static, 1) num_threads(ctx->threads)
+        for (size_t i = 0; i < count; i++)
+            run_task(task, i, arg);
+        return MSW_OK;
+    }
     if (ctx->threads > 1 && count > 1) {
 #pragma omp parallel for schedule(dynamic) num_threads(ctx->threads)
         for (size_t i = 0; i < count; i++)

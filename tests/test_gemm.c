@@ -546,6 +546,30 @@ static void test_threads_bitwise(void **state)
     free_big(&b);
 }
 
+/* A team that is larger than the number of parts into which a product falls. */
+static void test_large_team(void **state)
+{
+    const weights_spec spec = {.rows = 12, .columns = 8, .block_rows = 4, .block_columns = 4,
+                               .pruned = 30, .unified = 50, .seed = 5};
+    enum { TEAM = 90, N = 32 * 150 + 1 };
+    const size_t bytes = 12 * N * sizeof(float);
+    msw_context *team = team_context(TEAM);
+    big b = {.plain = plain_context(), .x = malloc(8 * N * sizeof(float)), .y = malloc(bytes)};
+    float *y = malloc(bytes);
+
+    (void)state;
+    assert_true(b.x && b.y && y);
+    weights_make(&b.w, b.plain, &spec);
+    fill(b.x, 8 * N, 3);
+    memset(y, 0xff, bytes);
+    assert_int_equal(run_big(&b, b.plain, N, b.y), MSW_OK);
+    assert_int_equal(run_big(&b, team, N, y), MSW_OK);
+    assert_memory_equal(y, b.y, bytes);
+    msw_context_free(team);
+    free(y);
+    free_big(&b);
+}
+
 static void test_failing_pool(void **state)
 {
     big b;
@@ -624,7 +648,8 @@ int main(void)
         cmocka_unit_test(test_run_rejects),     cmocka_unit_test(test_workspace),
         cmocka_unit_test(test_out_of_memory),   cmocka_unit_test(test_blas),
         cmocka_unit_test(test_fallback_limits), cmocka_unit_test(test_tune),
-        cmocka_unit_test(test_threads_bitwise), cmocka_unit_test(test_failing_pool),
+        cmocka_unit_test(test_threads_bitwise), cmocka_unit_test(test_large_team),
+        cmocka_unit_test(test_failing_pool),
         cmocka_unit_test(test_references),      cmocka_unit_test(test_info),
     };
 

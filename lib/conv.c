@@ -26,8 +26,8 @@ static bool is_output_pad(const msw_conv_options *o)
            o->output_pad_w < msw__max(or_one(o->stride_w), or_one(o->dilation_w));
 }
 
-static msw_status take_options(msw_conv_options *o, const msw_conv_options *options,
-                               const msw_plan *plan)
+msw_status msw__conv_take_options(msw_conv_options *o, const msw_conv_options *options,
+                                  const msw_plan *plan)
 {
     msw_conv_options_init(o);
     if (options) {
@@ -98,24 +98,49 @@ static bool reads_matrix(const msw_conv *c)
            !w->after;
 }
 
+/* The part of w that is a group; its plan, and weights, are new. */
+static msw_status cut_group(msw__weights *part, msw_plan **plan, msw_unified **u,
+                            const msw__weights *w, size_t group)
+{
+    msw_status status;
+
+    *plan = NULL;
+    *u = NULL;
+    *part = *w;
+    if (w->u) {
+        status = msw__unified_group(u, w->u, group);
+        if (!status)
+            part->plan = (*u)->plan;
+        part->u = *u;
+        return status;
+    }
+    status = msw__group_plan(plan, w->plan, group);
+    if (status)
+        return status;
+    part->plan = *plan;
+    part->packs = w->packs + group * MSW__GEMM_BLAS;
+    if (w->classes)
+        part->classes = w->classes + group * (*plan)->block_count;
+    return MSW_OK;
+}
+
 static msw_status make_group(msw_conv *c, const msw__weights *w, size_t group,
                              const msw_gemm_options *options)
 {
     const bool gathers = !reads_matrix(c);
     msw__weights part;
     msw_unified *slice;
+    msw_plan *plan;
     msw_status status;
 
     if (c->groups == 1)
         return msw__gemm_new(&c->gemms[0], c->ctx, w, options, gathers, c->ctx->cpu);
-    status = msw__unified_group(&slice, w->u, group);
-    if (status)
-        return status;
-    part = *w;
-    part.plan = slice->plan;
-    part.u = slice;
-    status = msw__gemm_new(&c->gemms[group], c->ctx, &part, options, gathers, c->ctx->cpu);
+    status = cut_group(&part, &plan, &slice, w, group);
+    if (!status)
+        status = msw__gemm_new(&c->gemms[group], c->ctx, &part, options, gathers,
+                               c->ctx->cpu);
     msw_unified_free(slice);
+    msw_plan_free(plan);
     return status;
 }
 
@@ -255,15 +280,13 @@ static msw_status make_kernels(msw_conv *c, const msw__weights *w,
     return status ? status : check_bytes(c, o->max_bytes);
 }
 
-bool msw__conv_runs_packings(const msw_plan *plan, const msw_conv_options *options)
+bool msw__conv_runs_packings(const msw_plan *plan, const msw_conv_options *o)
 {
     msw_conv c = {0};
-    msw_conv_options o;
 
-    if (plan->groups > 1 || take_options(&o, options, plan) || o.transposed ||
-        o.fallback == MSW_FALLBACK_BLAS)
+    if (o->transposed || o->fallback == MSW_FALLBACK_BLAS)
         return false;
-    set_geometry(&c, plan, &o);
+    set_geometry(&c, plan, o);
     return kind_of(&c) == MSW__CONV_PRODUCTS;
 }
 
@@ -276,7 +299,7 @@ msw_status msw__conv_new(msw_conv **out, msw_context *ctx, const msw__weights *w
     msw_status status;
 
     *out = NULL;
-    status = take_options(&o, options, w->plan);
+    status = msw__conv_take_options(&o, options, w->plan);
     if (!status)
         status = msw__calloc(&memory, ctx, 1, sizeof *c);
     if (status)

@@ -83,8 +83,10 @@ typedef struct msw__conv_layout {
 /* conv.c. With packings in place of u where such options run on them. */
 msw_status msw__conv_new(msw_conv **out, msw_context *ctx, const msw__weights *w,
                          const msw_conv_options *options) MSW_NODISCARD;
-/* Options that are not valid do not count. */
-bool msw__conv_runs_packings(const msw_plan *plan, const msw_conv_options *options);
+msw_status msw__conv_take_options(msw_conv_options *o, const msw_conv_options *options,
+                                  const msw_plan *plan) MSW_NODISCARD;
+/* Does it, with such options, run on packings, those of each group? */
+bool msw__conv_runs_packings(const msw_plan *plan, const msw_conv_options *o);
 
 /* Sizes and strides; x and y are not looked at. */
 msw_status msw__conv_open(msw__conv_job *job, const msw_conv *c,
@@ -110,7 +112,8 @@ void msw__conv_fill_gaps(const msw__conv_job *job);
 bool msw__conv_transposed_size(size_t *out, const msw__axis *a, size_t size,
                                size_t output_pad);
 
-/* Weights of one group of a grouped layer, as weights of their own; group.c. */
+/* group.c. One group of a grouped layer as a layer of its own: its plan, its weights. */
+msw_status msw__group_plan(msw_plan **out, const msw_plan *p, size_t group) MSW_NODISCARD;
 msw_status msw__unified_group(msw_unified **out, const msw_unified *u,
                               size_t group) MSW_NODISCARD;
 

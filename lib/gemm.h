@@ -258,9 +258,10 @@ void msw__gemm_table_init(msw__gemm_table *t, uint32_t cpu);
 typedef struct msw__weights {
     const msw_plan *plan;
     const msw_unified *u;      /* NULL: only packings, and no dense copy then */
-    const msw__packing *packs; /* MSW__GEMM_BLAS of them, checked and borrowed; NULL: none */
+    const msw__packing *packs; /* MSW__GEMM_BLAS of each group, checked and borrowed;
+                                  NULL: none */
     msw__buffer *buffer;       /* where these are: the handle takes a reference */
-    size_t pruned, unified;    /* blocks, without u; for wisdom */
+    const uint8_t *classes;    /* without u, where there is wisdom */
     uint32_t placement;        /* as in msw_gemm_info */
     const char *placement_reason;
 } msw__weights;

@@ -151,17 +151,13 @@ msw_status msw__gemm_time(const msw_gemm *g, msw__gemm_timing *t, size_t n)
 static msw__wisdom_key key_of(const msw__weights *w, size_t n)
 {
     const msw_plan *p = w->plan;
+    const uint8_t *classes = w->u ? w->u->classes : w->classes;
     msw__wisdom_key k = {.rows = p->rows, .columns = p->columns, .n = n,
                          .block_rows = p->block_rows, .block_columns = p->block_columns};
 
-    if (!w->u) {
-        k.pruned = w->pruned;
-        k.unified = w->unified;
-        return k;
-    }
     for (size_t b = 0; b < p->block_count; b++) {
-        k.pruned += w->u->classes[b] == MSW_CLASS_PRUNED;
-        k.unified += w->u->classes[b] == MSW_CLASS_UNIFIED;
+        k.pruned += classes[b] == MSW_CLASS_PRUNED;
+        k.unified += classes[b] == MSW_CLASS_UNIFIED;
     }
     return k;
 }

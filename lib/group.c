@@ -6,7 +6,7 @@
 
 /* The rows of the group as a plan: the partition restarts at each group, so it is the
  * same there. */
-static msw_status group_plan(msw_plan **out, const msw_plan *p, size_t group)
+msw_status msw__group_plan(msw_plan **out, const msw_plan *p, size_t group)
 {
     const uint32_t output_axis = p->weights == MSW_WEIGHTS_IO ? 1 : 0;
     const size_t first = group * p->group_rows;
@@ -64,7 +64,7 @@ msw_status msw__unified_group(msw_unified **out, const msw_unified *u, size_t gr
     msw_status status;
 
     *out = NULL;
-    status = group_plan(&plan, p, group);
+    status = msw__group_plan(&plan, p, group);
     if (status)
         return status;
     status = msw__unified_alloc(&slice, plan, u->classes + first * p->block_column_count);

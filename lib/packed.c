@@ -2,6 +2,7 @@
 #include "packed.h"
 
 #include "bytes.h"
+#include "conv.h"
 #include "packing.h"
 
 /* Where a packing's counts lie in its header. */
@@ -139,12 +140,12 @@ size_t msw__packed_bytes(const msw__packing *packs, const msw_unified *u,
     size_t bytes = msw__class_map_bytes(code, u->plan->block_count) + (idle_bits(u) + 7) / 8;
 
     bytes = aligned(bytes);
-    for (int kind = 0; kind < MSW__LAYOUTS; kind++) {
+    for (size_t k = 0; k < MSW__LAYOUTS * (size_t)u->plan->groups; k++) {
         array arrays[ARRAYS];
 
-        if (!packs[kind].chunk_count)
+        if (!packs[k].chunk_count)
             continue;
-        list_arrays(arrays, &packs[kind]);
+        list_arrays(arrays, &packs[k]);
         bytes += HEADER_BYTES;
         for (int i = 0; i < ARRAYS; i++)
             bytes += aligned(arrays[i].count * arrays[i].size);
@@ -180,9 +181,9 @@ void msw__packed_encode(uint8_t *out, const msw__packing *packs, const msw_unifi
     const size_t blocks = u->plan->block_count;
 
     memset(out, 0, msw__packed_bytes(packs, u, code));
-    for (int kind = 0; kind < MSW__LAYOUTS; kind++)
-        if (packs[kind].chunk_count)
-            out = put_packing(out, &packs[kind]);
+    for (size_t k = 0; k < MSW__LAYOUTS * (size_t)u->plan->groups; k++)
+        if (packs[k].chunk_count)
+            out = put_packing(out, &packs[k]);
     msw__class_map_encode(out, u->classes, blocks, code);
     put_idle(out + msw__class_map_bytes(code, blocks), u);
 }
@@ -251,42 +252,93 @@ static const char *take_packing(msw__packing *w, cursor *c)
     return w->chunk_count && w->stage_count ? NULL : "a packing of nothing";
 }
 
-const char *msw__packed_locate(msw__packed *out, const uint8_t *data, size_t size,
-                               const msw__record *record, const msw_plan *plan)
+/* One of them, whose kind and layout are those of the record. */
+static const char *take_kind(msw__packing *w, cursor *c, msw__gemm_kind kind, uint32_t layout,
+                             const msw_plan *plan)
 {
-    cursor c = {data, size};
+    const char *reason = take_packing(w, c);
 
-    memset(out, 0, sizeof *out);
-    out->size = size;
-    if (!msw__class_code_from(&out->code, record->classes))
-        return "its classes";
-    for (int i = 0; i < MSW__LAYOUTS; i++) {
-        const msw__gemm_kind kind = (msw__gemm_kind)i;
-        const uint32_t layout = record->layouts[i];
-        msw__packing *w = &out->packs[i];
-        const char *reason;
+    if (reason)
+        return reason;
+    if (!msw__packed_known(kind, layout)) {
+        memset(w, 0, sizeof *w);
+        return NULL;
+    }
+    w->width = msw__layout_width(layout);
+    w->strip_rows = msw__layout_rows(layout);
+    if (kind == MSW__GEMM_WIDE)
+        msw__wide_geometry(w, plan);
+    else
+        msw__narrow_geometry(w, plan);
+    return NULL;
+}
 
-        if (!layout)
-            continue;
-        reason = take_packing(w, &c);
+static const char *take_all(msw__packed *p, cursor *c, const msw__record *record,
+                            size_t block_count)
+{
+    for (size_t i = 0; i < p->groups * MSW__LAYOUTS; i++) {
+        const msw__gemm_kind kind = (msw__gemm_kind)(i % MSW__LAYOUTS);
+        const uint32_t layout = record->layouts[kind];
+        const char *reason =
+            layout ? take_kind(&p->packs[i], c, kind, layout, p->group) : NULL;
+
         if (reason)
             return reason;
-        if (!msw__packed_known(kind, layout)) {
-            memset(w, 0, sizeof *w);
-            continue;
-        }
-        w->width = msw__layout_width(layout);
-        w->strip_rows = msw__layout_rows(layout);
-        if (kind == MSW__GEMM_WIDE)
-            msw__wide_geometry(w, plan);
-        else
-            msw__narrow_geometry(w, plan);
     }
-    if (c.left < msw__class_map_bytes(&out->code, plan->block_count))
+    if (c->left < msw__class_map_bytes(&p->code, block_count))
         return "its class map";
-    out->classes = c.at;
-    out->rest_bytes = c.left;
+    p->classes = c->at;
+    p->rest_bytes = c->left;
     return NULL;
+}
+
+static msw_status open_groups(msw__packed *p, msw_plan *plan)
+{
+    void *memory;
+    msw_status status = MSW_OK;
+
+    if (plan->groups > 1)
+        status = msw__group_plan(&p->group, plan, 0);
+    else
+        p->group = msw_plan_ref(plan);
+    if (status)
+        return status;
+    p->groups = plan->groups;
+    status = msw__calloc(&memory, plan->ctx, p->groups * MSW__LAYOUTS, sizeof *p->packs);
+    p->packs = memory;
+    return status;
+}
+
+void msw__packed_close(msw__packed *p)
+{
+    if (p->group)
+        msw__free(p->group->ctx, p->packs, p->groups * MSW__LAYOUTS, sizeof *p->packs);
+    msw_plan_free(p->group);
+    p->packs = NULL;
+    p->group = NULL;
+}
+
+msw_status msw__packed_locate(const char **reason, msw__packed *out, const uint8_t *data,
+                              size_t size, const msw__record *record, msw_plan *plan)
+{
+    cursor c = {data, size};
+    msw_status status;
+
+    memset(out, 0, sizeof *out);
+    *reason = NULL;
+    out->size = size;
+    if (!msw__class_code_from(&out->code, record->classes))
+        *reason = "its classes";
+    else if (plan->groups > size / HEADER_BYTES) /* before there is memory for each */
+        *reason = "fewer packings than it has groups";
+    if (*reason)
+        return MSW_OK;
+    status = open_groups(out, plan);
+    if (!status)
+        *reason = take_all(out, &c, record, plan->block_count);
+    if (status || *reason)
+        msw__packed_close(out);
+    return status;
 }
 
 /* Checking */
@@ -331,42 +383,58 @@ static msw_status find_view_columns(uint32_t **out, const msw_plan *plan)
     return status;
 }
 
-static msw_status walk(const char **reason, msw__packed *p, const msw_plan *plan,
-                       bool values, msw__unpacker *unpacker)
+/* The packings of a group. */
+static msw_status walk_group(const char **reason, msw__packing *packs, msw__packed_walk *k)
 {
-    msw__packing *wide = &p->packs[MSW__GEMM_WIDE], *narrow = &p->packs[MSW__GEMM_NARROW];
-    const size_t strips = wide->chunk_count ? msw__wide_strips(plan, wide->strip_rows) : 0;
-    msw__packed_walk k = {.plan = plan, .values = values, .unpacker = unpacker};
-    uint32_t *view_column = NULL;
+    msw__packing *wide = &packs[MSW__GEMM_WIDE], *narrow = &packs[MSW__GEMM_NARROW];
+    msw__unpacker *unpacker = k->unpacker;
+    const size_t strips =
+        wide->chunk_count ? msw__wide_strips(k->plan, wide->strip_rows) : 0;
     msw_status status;
 
     *reason = strips > wide->code_count / MSW__WIDE_HEADER /* every strip has a header */
                   ? "fewer strips than it has rows" : NULL;
     if (*reason)
         return MSW_OK;
-    status = msw__alloc_array(&k.strips, plan->ctx, strips, 1);
-    if (!status)
-        status = find_view_columns(&view_column, plan);
+    status = msw__alloc_array(&k->strips, k->plan->ctx, strips, 1);
+    if (status)
+        return status;
+    if (wide->chunk_count) {
+        *reason = msw__wide_check(wide, k);
+        k->unpacker = NULL; /* the weights are known */
+    }
+    if (!*reason && narrow->chunk_count)
+        *reason = msw__narrow_check(narrow, k);
+    k->unpacker = unpacker;
+    msw__free(k->plan->ctx, k->strips, strips, 1);
+    return MSW_OK;
+}
+
+static msw_status walk(const char **reason, msw__packed *p, bool values,
+                       msw__unpacker *unpacker)
+{
+    const msw_plan *plan = p->group;
+    msw__packed_walk k = {.plan = plan, .values = values, .unpacker = unpacker};
+    uint32_t *view_column;
+    msw_status status = find_view_columns(&view_column, plan);
+
+    *reason = NULL;
     k.view_column = view_column;
-    if (!status && wide->chunk_count)
-        *reason = msw__wide_check(wide, &k);
-    if (unpacker && wide->chunk_count)
-        k.unpacker = NULL; /* the weights are known */
-    if (!status && !*reason && narrow->chunk_count)
-        *reason = msw__narrow_check(narrow, &k);
+    for (size_t i = 0; i < p->groups && !status && !*reason; i++) {
+        if (unpacker)
+            msw__unpack_group(unpacker, i * plan->rows);
+        status = walk_group(reason, p->packs + i * MSW__LAYOUTS, &k);
+    }
     msw__free(plan->ctx, view_column, plan->columns, sizeof *view_column);
-    msw__free(plan->ctx, k.strips, strips, 1);
     return status;
 }
 
-msw_status msw__packed_check(const char **reason, msw__packed *p, const msw_plan *plan,
-                             bool values)
+msw_status msw__packed_check(const char **reason, msw__packed *p, bool values)
 {
-    return walk(reason, p, plan, values, NULL);
+    return walk(reason, p, values, NULL);
 }
 
-msw_status msw__packed_walk_all(const char **reason, msw__packed *p, const msw_plan *plan,
-                                msw__unpacker *unpacker)
+msw_status msw__packed_walk_all(const char **reason, msw__packed *p, msw__unpacker *unpacker)
 {
-    return walk(reason, p, plan, true, unpacker);
+    return walk(reason, p, true, unpacker);
 }

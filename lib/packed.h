@@ -11,7 +11,10 @@
 _Static_assert((int)MSW__LAYOUTS == (int)MSW__GEMM_BLAS, "a layout for each packing");
 
 typedef struct msw__packed {
-    msw__packing packs[MSW__LAYOUTS]; /* borrowed; without chunks: not there */
+    msw__packing *packs;              /* MSW__LAYOUTS of each group, borrowed; without
+                                         chunks: not there */
+    msw_plan *group;                  /* the first group's rows; all have such packings */
+    size_t groups;
     msw__class_code code;
     const uint8_t *classes;           /* class map; behind it the bits of unified blocks
                                          whose magnitude is 0, and zeros */
@@ -29,22 +32,25 @@ bool msw__packed_known(msw__gemm_kind kind, uint32_t layout);
 /* Numbers lie as this machine has them in memory. */
 bool msw__packed_native(void);
 
-/* The payload of u with these packings of it, a multiple of 64 bytes. */
+/* The payload of u with these packings of it, MSW__LAYOUTS of each group; a multiple of 64
+ * bytes. */
 size_t msw__packed_bytes(const msw__packing *packs, const msw_unified *u,
                          const msw__class_code *code);
 void msw__packed_encode(uint8_t *out, const msw__packing *packs, const msw_unified *u,
                         const msw__class_code *code);
 
 /* Find the parts of a payload, which is aligned to 64 bytes; the packings have the layouts
- * of the record, and those of unknown ones are passed over. NULL, or what is wrong. */
-const char *msw__packed_locate(msw__packed *out, const uint8_t *data, size_t size,
-                               const msw__record *record, const msw_plan *plan);
+ * of the record, and those of unknown ones are passed over. *reason: NULL, or what is
+ * wrong. */
+msw_status msw__packed_locate(const char **reason, msw__packed *out, const uint8_t *data,
+                              size_t size, const msw__record *record,
+                              msw_plan *plan) MSW_NODISCARD;
+void msw__packed_close(msw__packed *p);
 
 /* Check everything that a kernel relies on, and fill in what the cost model and the
  * workspace need. O(records), but for @p values, with which every float is looked at as
  * well. *reason: NULL, or what is wrong. */
-msw_status msw__packed_check(const char **reason, msw__packed *p, const msw_plan *plan,
-                             bool values) MSW_NODISCARD;
+msw_status msw__packed_check(const char **reason, msw__packed *p, bool values) MSW_NODISCARD;
 /* Back to weights, exactly; checks everything. */
 msw_status msw__packed_unpack(const char **reason, msw_unified **out, msw__packed *p,
                               msw_plan *plan) MSW_NODISCARD;
@@ -54,15 +60,17 @@ msw_status msw__packed_unpack(const char **reason, msw_unified **out, msw__packe
 /* Where weights go; unpack.c. */
 typedef struct msw__unpacker msw__unpacker;
 /* Check as above with values, and hand over the weights of the first packing. */
-msw_status msw__packed_walk_all(const char **reason, msw__packed *p, const msw_plan *plan,
+msw_status msw__packed_walk_all(const char **reason, msw__packed *p,
                                 msw__unpacker *unpacker) MSW_NODISCARD;
-/* The weight at a row and column of the view has these bits. @p lookup: it is of a unified
- * block. False: that cannot be. */
-bool msw__unpack_weight(msw__unpacker *k, size_t row, size_t column, uint32_t bits,
+/* What comes next are the weights of the group that begins at this row of the view. */
+void msw__unpack_group(msw__unpacker *k, size_t first_row);
+/* The weight at a row of the group and a column of the view has these bits. @p lookup: it
+ * is of a unified block. False: that cannot be. */
+bool msw__unpack_weight(msw__unpacker *k, size_t group_row, size_t column, uint32_t bits,
                         bool lookup);
 
 typedef struct msw__packed_walk {
-    const msw_plan *plan;
+    const msw_plan *plan;        /* of the group */
     const uint32_t *view_column; /* of each reduction element; NULL: the same */
     uint8_t *strips;             /* scratch: one per strip of the wide packing */
     bool values;                 /* look at floats, too */

@@ -37,6 +37,7 @@ static msw_status copy_payload(payload *p, msw__job *j)
     return msw__reader_read(j->reader, j->offset, p->buffer->owned, size, j->what);
 }
 
+/* All groups have those of the first. */
 static bool any_packing(const msw__packed *p)
 {
     for (int kind = 0; kind < MSW__LAYOUTS; kind++)
@@ -45,7 +46,7 @@ static bool any_packing(const msw__packed *p)
     return false;
 }
 
-static msw_status open_payload(payload *p, msw__job *j, const msw_plan *plan)
+static msw_status open_payload(payload *p, msw__job *j, msw_plan *plan)
 {
     const msw__entry *e = j->entry;
     msw_status status = MSW_OK;
@@ -63,8 +64,11 @@ static msw_status open_payload(payload *p, msw__job *j, const msw_plan *plan)
     }
     if (status)
         return status;
-    reason = msw__packed_locate(&p->packed, p->data, (size_t)e->payload.length, &e->record,
-                                plan);
+    status = msw__job_pass(j, msw__packed_locate(&reason, &p->packed, p->data,
+                                                 (size_t)e->payload.length, &e->record,
+                                                 plan));
+    if (status)
+        return status;
     if (reason)
         return msw__job_fail(j, MSW_E_FORMAT, reason);
     return any_packing(&p->packed)
@@ -73,6 +77,7 @@ static msw_status open_payload(payload *p, msw__job *j, const msw_plan *plan)
 
 static void close_payload(payload *p)
 {
+    msw__packed_close(&p->packed);
     msw__buffer_free(p->buffer);
     p->buffer = NULL;
 }
@@ -99,7 +104,8 @@ msw_status msw__job_unpack(msw_unified **out, msw__job *j, msw_plan *plan)
 
 /* Kernels */
 
-/* Is each packing of the file what this machine's kernels want? */
+/* Is each packing of the file what this machine's kernels want? That does not depend on
+ * groups. */
 static bool is_best(const msw__job *j, const msw_plan *plan)
 {
     const uint32_t *layouts = j->entry->record.layouts;
@@ -115,34 +121,12 @@ static bool is_best(const msw__job *j, const msw_plan *plan)
     return true;
 }
 
-/* Kinds of blocks, by which a measurement is remembered. */
-static msw_status count_blocks(msw__weights *w, msw__job *j, const payload *p)
-{
-    const size_t blocks = w->plan->block_count;
-    msw_status status;
-    uint8_t *classes;
-    void *memory;
-
-    status = msw__job_pass(j, msw__alloc(&memory, j->reader->ctx, blocks, 1));
-    if (status)
-        return status;
-    classes = memory;
-    if (!msw__class_map_decode(classes, p->packed.classes, blocks, &p->packed.code))
-        status = msw__job_fail(j, MSW_E_FORMAT, "its class map");
-    for (size_t b = 0; b < blocks && !status; b++) {
-        w->pruned += classes[b] == MSW_CLASS_PRUNED;
-        w->unified += classes[b] == MSW_CLASS_UNIFIED;
-    }
-    msw__free(j->reader->ctx, memory, blocks, 1);
-    return status;
-}
-
 /* The packings, checked, as they lie in the payload. */
 static msw_status use_packings(msw__weights *w, msw__job *j, payload *p)
 {
     const char *reason;
     const msw_status status = msw__job_pass(
-        j, msw__packed_check(&reason, &p->packed, w->plan, !j->reader->trusted));
+        j, msw__packed_check(&reason, &p->packed, !j->reader->trusted));
 
     if (status)
         return status;
@@ -162,8 +146,25 @@ typedef struct request {
     msw_unified *u;
     payload payload;
     msw__weights weights;
-    bool counts; /* how many blocks of each kind there are is wanted */
+    uint8_t *classes; /* of the packings' blocks, if they are wanted */
 } request;
+
+/* By them a measurement is remembered. */
+static msw_status find_classes(request *r)
+{
+    const size_t blocks = r->plan->block_count;
+    const msw__packed *p = &r->payload.packed;
+    void *memory;
+    const msw_status status =
+        msw__job_pass(&r->job, msw__alloc(&memory, r->plan->ctx, blocks, 1));
+
+    r->classes = memory;
+    if (status)
+        return status;
+    r->weights.classes = r->classes;
+    return msw__class_map_decode(r->classes, p->classes, blocks, &p->code)
+               ? MSW_OK : msw__job_fail(&r->job, MSW_E_FORMAT, "its class map");
+}
 
 static msw_status load(request *r, const char *reason, uint32_t placement)
 {
@@ -185,8 +186,9 @@ static msw_status begin_request(request *r, msw_reader *reader, const char *name
     return status;
 }
 
-/* @p no_packing: why none can be used; NULL: it can. */
-static msw_status find_weights(request *r, const char *no_packing)
+/* @p no_packing: why none can be used; NULL: it can. @p wisdom: NULL, or where times are
+ * remembered. */
+static msw_status find_weights(request *r, const char *no_packing, const msw_wisdom *wisdom)
 {
     const uint32_t flags = r->job.entry->record.flags;
     msw_status status;
@@ -202,12 +204,13 @@ static msw_status find_weights(request *r, const char *no_packing)
     status = open_payload(&r->payload, &r->job, r->plan);
     if (!status)
         status = use_packings(&r->weights, &r->job, &r->payload);
-    return status || !r->counts ? status
-                                : count_blocks(&r->weights, &r->job, &r->payload);
+    return status || !wisdom ? status : find_classes(r);
 }
 
 static void end_request(request *r)
 {
+    if (r->classes)
+        msw__free(r->plan->ctx, r->classes, r->plan->block_count, 1);
     close_payload(&r->payload);
     msw_unified_free(r->u);
     msw_plan_free(r->plan);
@@ -234,11 +237,12 @@ msw_status msw_reader_gemm(msw_gemm **out, msw_reader *reader, const char *name,
     status = begin_request(&r, reader, name);
     if (!status)
         status = end_making(&r, msw__gemm_take_options(&o, options, r.plan->rows));
-    if (!status)
-        r.counts = o.wisdom != NULL;
+    if (!status && r.plan->groups > 1)
+        status = end_making(&r, MSW_E_UNSUPPORTED);
     if (!status)
         status = find_weights(&r, o.fallback == MSW_FALLBACK_BLAS
-                                      ? "repacked: a dense copy is wanted" : NULL);
+                                      ? "repacked: a dense copy is wanted" : NULL,
+                              o.wisdom);
     if (!status)
         status = end_making(&r, msw__gemm_new(out, reader->ctx, &r.weights, &o, false,
                                               reader->ctx->cpu));
@@ -250,6 +254,7 @@ msw_status msw_reader_conv(msw_conv **out, msw_reader *reader, const char *name,
                            const msw_conv_options *options)
 {
     request r = {0};
+    msw_conv_options o;
     msw_status status;
 
     if (!out)
@@ -259,10 +264,12 @@ msw_status msw_reader_conv(msw_conv **out, msw_reader *reader, const char *name,
         return MSW_E_INVAL;
     status = begin_request(&r, reader, name);
     if (!status)
-        status = find_weights(&r, msw__conv_runs_packings(r.plan, options)
-                                      ? NULL : "repacked: no product of one matrix");
+        status = end_making(&r, msw__conv_take_options(&o, options, r.plan));
     if (!status)
-        status = end_making(&r, msw__conv_new(out, reader->ctx, &r.weights, options));
+        status = find_weights(&r, msw__conv_runs_packings(r.plan, &o)
+                                      ? NULL : "repacked: no products", o.wisdom);
+    if (!status)
+        status = end_making(&r, msw__conv_new(out, reader->ctx, &r.weights, &o));
     end_request(&r);
     return status;
 }

@@ -198,8 +198,7 @@ static bool check_packed(const msw__record *c)
 {
     return !(c->flags & MSW__RECORD_PACKED) ||
            (!(c->flags & MSW__RECORD_TRANSPORT) && c->magnitudes == MSW_DTYPE_F32 &&
-            c->free_weights == MSW_DTYPE_F32 && c->groups == 1 &&
-            (c->layouts[0] || c->layouts[1]));
+            c->free_weights == MSW_DTYPE_F32 && (c->layouts[0] || c->layouts[1]));
 }
 
 /* Whether a payload can hold the class map at least. */

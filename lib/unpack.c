@@ -8,6 +8,7 @@
 struct msw__unpacker {
     msw_unified *u;
     const msw_plan *plan;
+    size_t first_row;    /* of the group at hand */
     size_t *start;       /* per block: of its signs, or of its free weights */
     size_t *magnitude;   /* per block: its magnitude */
     /* A bit for each sign and each free weight: it was there. */
@@ -19,10 +20,16 @@ static size_t block_row_of(const msw_plan *p, size_t row)
     return row / p->group_rows * p->group_block_rows + row % p->group_rows / p->block_rows;
 }
 
-bool msw__unpack_weight(msw__unpacker *k, size_t row, size_t column, uint32_t bits,
+void msw__unpack_group(msw__unpacker *k, size_t first_row)
+{
+    k->first_row = first_row;
+}
+
+bool msw__unpack_weight(msw__unpacker *k, size_t group_row, size_t column, uint32_t bits,
                         bool lookup)
 {
     const msw_plan *p = k->plan;
+    const size_t row = k->first_row + group_row;
     const size_t i = block_row_of(p, row), j = column / p->block_columns;
     const size_t block = i * p->block_column_count + j;
     const uint8_t class = k->u->classes[block];
@@ -167,7 +174,7 @@ static msw_status unpack(const char **reason, msw_unified *u, msw__packed *p)
 
     if (!status) {
         find_starts(&k);
-        status = msw__packed_walk_all(reason, p, u->plan, &k);
+        status = msw__packed_walk_all(reason, p, &k);
     }
     if (!status && !*reason && !finish(&k, &r))
         *reason = "its packing and its class map do not agree";

@@ -244,7 +244,7 @@ static msw_status fail_values(msw_writer *w, msw__item *item, msw_status status,
     item_free(w->ctx, item);
     return msw__writer_fail(w, status, "tensor \"%.80s\": %s", name,
                             status == MSW_E_UNSUPPORTED
-                                ? "no packed form of groups, or for such processors"
+                                ? "no packed form for such processors"
                             : status == MSW_E_RANGE
                                 ? "a value above 65504 as f16, or 2^15 steps"
                             : status == MSW_E_NUMERIC ? "NaN or infinity, not as f32"

@@ -2,9 +2,20 @@
 /* From file to file. */
 #include "writer.h"
 
+#include "conv.h"
+
 static msw_status fail_reading(msw_writer *w, const msw_reader *r, msw_status status)
 {
     return msw__writer_fail(w, status, "%s", msw_reader_error(r));
+}
+
+/* Groups that no kernel runs in the packed form, where each takes some hundred bytes. */
+static bool only_direct(const msw_plan *plan)
+{
+    msw_conv_options o;
+
+    msw_conv_options_init(&o);
+    return plan->groups > 1 && !msw__conv_runs_packings(plan, &o);
 }
 
 static msw_status add_unified(msw_writer *w, msw_reader *r, const char *name,
@@ -17,7 +28,7 @@ static msw_status add_unified(msw_writer *w, msw_reader *r, const char *name,
     if (status)
         return fail_reading(w, r, status);
     msw_store_options_init(&plain);
-    if (options->encoding == MSW_ENCODING_PACKED && u->plan->groups > 1)
+    if (options->encoding == MSW_ENCODING_PACKED && only_direct(u->plan))
         options = &plain;
     status = msw_writer_add_unified(w, name, u, options);
     msw_unified_free(u);

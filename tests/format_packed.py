@@ -282,18 +282,21 @@ def read_packing(p, cut):
     assert next(strips, None) is None
 
 
-def packed_payload(data, layouts, view_of, class_map, blocks):
+def packed_payload(data, layouts, groups, view_of, class_map, blocks):
     """Labels of the blocks, and a dictionary of the weights; both packings agree.
 
-    view_of(): a new View. class_map(bytes): labels, and where the bits behind them begin.
+    view_of(): a new View of one group. class_map(bytes): labels, and where the bits behind
+    them begin.
     """
-    cursor, found = Cursor(data), []
-    for layout, kind in zip(layouts, (Wide, Narrow)):
-        if layout:
+    cursor, kinds = Cursor(data), [(k, n) for k, n in zip((Wide, Narrow), layouts) if n]
+    found = [{} for _ in kinds]
+    for group in range(groups):
+        for weights, (kind, layout) in zip(found, kinds):
             assert layout & 0xFFFF == kind.version
             packing, view = Packing(cursor), view_of()
             read_packing(packing, kind(view, layout))
-            found.append(view.weights)
+            weights.update({(group * view.rows + r, c): value
+                            for (r, c), value in view.weights.items()})
     labels, bits = class_map(data[cursor.at:])
     bits = [byte >> i & 1 for byte in bits for i in range(8)]
     weights = {}

@@ -254,8 +254,8 @@ def unified(index, shape, types, flags, classes, streams):
                                for r in range(row, min(row + block_rows, first + group))
                                for c in range(column, min(column + block_columns, columns))])
     if flags & 8:
-        return packed(index, streams, payload_bytes, classes, blocks,
-                      lambda: View(rows, columns, block_rows, block_columns, column_order),
+        return packed(index, streams, payload_bytes, classes, groups, blocks,
+                      lambda: View(group, columns, block_rows, block_columns, column_order),
                       lambda r, c: place(row_order[r], column_order[c]))
     if flags & 4:
         parameters = index.number(4), index.number(4)
@@ -284,14 +284,15 @@ def unified(index, shape, types, flags, classes, streams):
     return dense
 
 
-def packed(index, streams, size, classes, blocks, view_of, place):
+def packed(index, streams, size, classes, groups, blocks, view_of, place):
     def labels_and_rest(data):
         cursor = Cursor(data)
         labels = class_map(cursor, classes, len(blocks))
         return labels, data[cursor.at:]
 
     layouts = index.number(4), index.number(4)
-    weights = packed_payload(streams[7].take(size), layouts, view_of, labels_and_rest, blocks)
+    weights = packed_payload(streams[7].take(size), layouts, groups, view_of, labels_and_rest,
+                             blocks)
     dense = [0.0] * len(weights)
     for (r, c), value in weights.items():
         dense[place(r, c)] = value

@@ -111,10 +111,14 @@ uint64_t oom_digest_unified(world *w)
 {
     msw_tensor *dense;
     float data[COUNT];
-    static const size_t shape[2] = {ROWS, COLUMNS};
+    static const size_t matrix[2] = {ROWS, COLUMNS}, groups[4] = {ROWS, COLUMNS / 4, 2, 2};
+    msw_plan_info info;
     uint64_t h = 0;
 
-    if (msw_tensor_borrow(&dense, w->ctx, data, shape, NULL, 2) == MSW_OK &&
+    msw_plan_info_init(&info);
+    if (msw_plan_get_info(&info, msw_unified_plan(w->made_u)) == MSW_OK &&
+        (info.groups > 1 ? msw_tensor_borrow(&dense, w->ctx, data, groups, NULL, 4)
+                         : msw_tensor_borrow(&dense, w->ctx, data, matrix, NULL, 2)) == MSW_OK &&
         msw_unified_to_dense(dense, w->made_u) == MSW_OK)
         h = oom_hash(oom_hash(1, data, sizeof data), msw_unified_classes(w->made_u),
                  ROWS / 4 * COLUMNS / 4);

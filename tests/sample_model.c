@@ -49,7 +49,7 @@ static void reverse(uint32_t *out, size_t count, size_t group)
 static msw_plan *make_plan(msw_context *ctx, const sample_layer *layer)
 {
     const uint32_t output = layer->weights == MSW_WEIGHTS_IO ? 1 : 0;
-    uint32_t rows[16], columns[512];
+    uint32_t rows[64], columns[512];
     size_t row_count = layer->shape[output], column_count = 1;
     msw_plan_options o;
     msw_plan *plan;

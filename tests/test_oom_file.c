@@ -213,18 +213,45 @@ static msw_status write_packed(world *w)
     return msw_writer_add_unified(w->writer, "weights", w->u, &o);
 }
 
+/* Two groups, with packings of their own. */
+static msw_status set_up_groups(world *w)
+{
+    static const size_t shape[4] = {ROWS, COLUMNS / 4, 2, 2};
+    msw_projection_options shares;
+    msw_plan_options o;
+    msw_tensor *t = NULL;
+    msw_status status = set_up_writer(w);
+
+    msw_unified_free(w->u);
+    msw_plan_free(w->plan);
+    w->u = NULL;
+    w->plan = NULL;
+    msw_plan_options_init(&o);
+    o.weights = MSW_WEIGHTS_OIHW;
+    o.groups = 2;
+    msw_projection_options_init(&shares);
+    shares.prune = shares.unify = 0.4;
+    if (!status)
+        status = msw_plan_new(&w->plan, w->ctx, shape, 4, &o);
+    if (!status)
+        status = msw_tensor_borrow(&t, w->ctx, w->w, shape, NULL, 4);
+    if (!status)
+        status = msw_unified_from(&w->u, w->plan, t, &shares);
+    msw_tensor_free(t);
+    return status;
+}
+
 /* A file of it at a multiple of 64, or beside one, and a reader. */
-static msw_status set_up_packed(world *w, uint32_t cpu, size_t shift)
+static msw_status write_aligned(world *w, uint32_t cpu, size_t shift)
 {
     uint8_t *at = w->image + (64 - (uintptr_t)w->image % 64) % 64 + shift;
     msw_store_options o;
-    msw_status status = set_up_writer(w);
+    msw_status status;
 
     msw_store_options_init(&o);
     o.encoding = MSW_ENCODING_PACKED;
     o.cpu = cpu;
-    if (!status)
-        status = msw_writer_add_unified(w->writer, "weights", w->u, &o);
+    status = msw_writer_add_unified(w->writer, "weights", w->u, &o);
     if (!status)
         status = msw_writer_write_buffer(w->writer, at,
                                          IMAGE - (size_t)(at - w->image));
@@ -232,6 +259,20 @@ static msw_status set_up_packed(world *w, uint32_t cpu, size_t shift)
         status = msw_reader_open_buffer(&w->reader, w->ctx, at,
                                         (size_t)msw_writer_bytes(w->writer), NULL);
     return status;
+}
+
+static msw_status set_up_packed(world *w, uint32_t cpu, size_t shift)
+{
+    const msw_status status = set_up_writer(w);
+
+    return status ? status : write_aligned(w, cpu, shift);
+}
+
+static msw_status set_up_packed_groups(world *w)
+{
+    const msw_status status = set_up_groups(w);
+
+    return status ? status : write_aligned(w, 0, 0);
 }
 
 static msw_status set_up_in_place(world *w)
@@ -322,6 +363,7 @@ static const scenario scenarios[] = {
      oom_digest_unified},
     {"reader_tensor transport", set_up_transport_reader, read_tensor, oom_digest_tensor},
     {"writer_add_unified packed", set_up_writer, write_packed, digest_written},
+    {"writer_add_unified packed groups", set_up_groups, write_packed, digest_written},
     {"writer_add_all", set_up_convert, convert, digest_writer},
     {"reader_unified packed", set_up_in_place, read_unified, oom_digest_unified},
     {"reader_gemm in place", set_up_in_place, make_gemm, digest_gemm},
@@ -329,6 +371,8 @@ static const scenario scenarios[] = {
     {"reader_gemm repacked", set_up_repacked, make_gemm, digest_gemm},
     {"reader_gemm transport", set_up_transport_reader, make_gemm, digest_gemm},
     {"reader_conv in place", set_up_in_place, make_conv, digest_conv},
+    {"reader_conv groups", set_up_packed_groups, make_conv, digest_conv},
+    {"reader_unified groups", set_up_packed_groups, read_unified, oom_digest_unified},
 };
 
 int main(void)

@@ -7,6 +7,7 @@
 #include "faults.h"
 #include "packed.h"
 #include "packed_fixture.h"
+#include "sample_model.h"
 
 #include <msw/msw.h>
 #include <setjmp.h>
@@ -27,12 +28,24 @@ typedef struct bench {
     size_t payload, payload_size;
 } bench;
 
-static void set_up(bench *b, const weights_spec *spec, uint32_t cpu, size_t expected_n)
+/* The file of u. */
+static void find_payload(bench *b, const msw_unified *u, msw_store_options o)
 {
-    const msw_store_options o = packed_options(expected_n, 0);
-    msw_context_options c;
     container_section section;
     void *memory;
+
+    b->file = packed_file_make(b->ctx, u, &o, 0);
+    section = container_find(b->file.data, b->file.size, MSW__SECTION_PACKED);
+    b->payload = (size_t)(section.data - b->file.data);
+    b->payload_size = section.size;
+    assert_int_equal(posix_memalign(&memory, 64, b->file.size), 0);
+    b->bytes = memory;
+    memcpy(b->bytes, b->file.data, b->file.size);
+}
+
+static void set_up(bench *b, const weights_spec *spec, uint32_t cpu, size_t expected_n)
+{
+    msw_context_options c;
     weights w;
 
     memset(b, 0, sizeof *b);
@@ -41,14 +54,8 @@ static void set_up(bench *b, const weights_spec *spec, uint32_t cpu, size_t expe
     b->ctx = packed_context(cpu, &c);
     weights_make(&w, b->ctx, spec);
     w.u->magnitudes[0] = 0; /* a block that is in no packing */
-    b->file = packed_file_make(b->ctx, w.u, &o, 0);
+    find_payload(b, w.u, packed_options(expected_n, 0));
     weights_free(&w);
-    section = container_find(b->file.data, b->file.size, MSW__SECTION_PACKED);
-    b->payload = (size_t)(section.data - b->file.data);
-    b->payload_size = section.size;
-    assert_int_equal(posix_memalign(&memory, 64, b->file.size), 0);
-    b->bytes = memory;
-    memcpy(b->bytes, b->file.data, b->file.size);
 }
 
 static void tear_down(bench *b)
@@ -293,20 +300,27 @@ static void test_truncated(void **state)
     tear_down(&b);
 }
 
-/* Change the record of the index and see. */
-static msw_status try_record(bench *b, void (*change)(msw__record *r, uint32_t value),
-                             uint32_t value)
+static void change_record(bench *b, void (*change)(msw__record *r, uint32_t value),
+                          uint32_t value)
 {
     container_section index = container_find(b->bytes, b->file.size, MSW__SECTION_INDEX);
     uint8_t *at = index.data + MSW__COUNT_BYTES;
     msw__record record;
     const char *name;
-    msw_status status;
 
     assert_true(msw__record_decode(&record, &name, at, index.size - MSW__COUNT_BYTES));
     change(&record, value);
     msw__record_encode(at, &record, "w");
     container_repair(b->bytes, b->file.size);
+}
+
+/* Change the record of the index and see. */
+static msw_status try_record(bench *b, void (*change)(msw__record *r, uint32_t value),
+                             uint32_t value)
+{
+    msw_status status;
+
+    change_record(b, change, value);
     status = try_bytes(b, b->file.size, value % 2);
     memcpy(b->bytes, b->file.data, b->file.size);
     return status;
@@ -379,6 +393,127 @@ static void test_records(void **state)
     tear_down(&b);
 }
 
+/* Groups: load them, and run the convolution. */
+
+enum { GROUPS = 3, OUTPUTS = 7, CHANNELS = 4, SIDE = 5 };
+
+static const sample_layer grouped = {
+    .name = "w", .shape = {GROUPS * OUTPUTS, CHANNELS, 3, 3}, .rank = 4,
+    .weights = MSW_WEIGHTS_OIHW, .block_rows = 4, .block_columns = 4, .groups = GROUPS,
+    .permuted = 1, .prune = 0.3, .unify = 0.5, .seed = 9};
+
+static msw_status try_conv(msw_reader *r)
+{
+    float *x = calloc(GROUPS * CHANNELS * SIDE * SIDE, sizeof *x);
+    float *y = calloc(GROUPS * OUTPUTS * SIDE * SIDE, sizeof *y);
+    msw_conv_options o;
+    msw_conv_call call;
+    msw_unified *u;
+    msw_conv *c;
+    msw_status status, loaded = msw_reader_unified(&u, r, "w");
+
+    assert_true(x && y);
+    assert_true(allowed(loaded) && !u == (loaded != MSW_OK));
+    msw_unified_free(u);
+    msw_conv_options_init(&o);
+    o.fallback = MSW_FALLBACK_NEVER;
+    o.pad_top = o.pad_left = o.pad_bottom = o.pad_right = 1;
+    status = msw_reader_conv(&c, r, "w", &o);
+    assert_true(allowed(status) && !c == (status != MSW_OK));
+    msw_conv_call_init(&call);
+    call.x = x;
+    call.y = y;
+    call.batch = 1;
+    call.height = call.width = SIDE;
+    if (!status)
+        assert_int_equal(msw_conv_run(c, &call), MSW_OK);
+    msw_conv_free(c);
+    free(x);
+    free(y);
+    return status ? status : loaded;
+}
+
+static msw_status try_groups(const bench *b, bool trusted)
+{
+    const uint64_t before = atomic_load(&b->memory.live);
+    msw_reader_options o;
+    msw_reader *r;
+    msw_status status;
+
+    msw_reader_options_init(&o);
+    o.trusted = trusted;
+    status = msw_reader_open_buffer(&r, b->ctx, b->bytes, b->file.size, &o);
+    if (!status) {
+        status = try_conv(r);
+        msw_reader_free(r);
+    }
+    assert_true(allowed(status));
+    assert_true(atomic_load(&b->memory.live) == before);
+    return status;
+}
+
+static void set_up_groups(bench *b, uint32_t cpu)
+{
+    msw_context_options c;
+    msw_unified *u;
+
+    memset(b, 0, sizeof *b);
+    msw_context_options_init(&c);
+    c.allocator = faults_allocator(&b->memory);
+    b->ctx = packed_context(cpu, &c);
+    u = sample_unified(b->ctx, &grouped);
+    assert_non_null(u);
+    find_payload(b, u, packed_options(0, 0));
+    msw_unified_free(u);
+}
+
+/* Every word of every group's packings, and words of another group in their place. */
+static void test_groups(void **state)
+{
+    static const uint32_t abuse[] = {0, 1, 0xffff, 0x80000000, 0xffffffff, 0x3fffffff, 64};
+    enum { ABUSES = sizeof abuse / sizeof *abuse };
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        bench b;
+        size_t refused = 0;
+
+        set_up_groups(&b, i ? MSW_CPU_C : 0);
+        assert_int_equal(try_groups(&b, false), MSW_OK);
+        for (size_t at = b.payload; at < b.payload + b.payload_size; at += 4) {
+            msw__store32(b.bytes + at, abuse[at / 4 % ABUSES]);
+            refused += try_groups(&b, true) != MSW_OK;
+            memcpy(b.bytes + at, b.file.data + b.payload + at * 37 % b.payload_size / 4 * 4, 4);
+            container_repair(b.bytes, b.file.size);
+            refused += try_groups(&b, false) != MSW_OK;
+            memcpy(b.bytes, b.file.data, b.file.size);
+        }
+        assert_true(refused > 0);
+        tear_down(&b);
+    }
+}
+
+static void set_groups(msw__record *r, uint32_t value)
+{
+    r->groups = value;
+}
+
+/* Other numbers of groups than there are packings of. */
+static void test_groups_count(void **state)
+{
+    static const uint32_t others[] = {1, 7, 21};
+    bench b;
+
+    (void)state;
+    set_up_groups(&b, 0);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        change_record(&b, set_groups, others[i]);
+        assert_int_equal(try_groups(&b, false), MSW_E_FORMAT);
+        memcpy(b.bytes, b.file.data, b.file.size);
+    }
+    tear_down(&b);
+}
+
 /* Many blocks in few bytes: memory stays what the format promises. */
 static void test_memory(void **state)
 {
@@ -423,6 +558,8 @@ int main(void)
         cmocka_unit_test(test_swaps),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_records),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_count),
         cmocka_unit_test(test_memory),
     };
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The packed form of whole models: convolutions, and from other forms and back. */
 #include "faults.h"
+#include "file_fixture.h"
 #include "packed_fixture.h"
+#include "reader.h"
 #include "sample_model.h"
 
 #include <msw/msw.h>
@@ -12,11 +14,15 @@
 
 #include <cmocka.h>
 
-enum { SIDE = 9, CHANNELS = 6, OUTPUTS = 20, BATCH = 2, MOST_Y = BATCH * OUTPUTS * 32 * 32 };
+enum { SIDE = 9, CHANNELS = 6, OUTPUTS = 20, MOST_OUTPUTS = 24, BATCH = 2,
+       MOST_Y = BATCH * MOST_OUTPUTS * 32 * 32 };
 
-static msw_unified *conv_weights(msw_context *ctx, uint32_t outputs)
+/* Of each of so many groups, these outputs; permuted within the groups, if asked. */
+static msw_unified *group_weights(msw_context *ctx, uint32_t outputs, uint32_t groups,
+                                  bool permuted)
 {
-    const size_t shape[4] = {outputs, CHANNELS, 3, 3};
+    const size_t shape[4] = {(size_t)outputs * groups, CHANNELS / groups, 3, 3};
+    uint32_t rows[MOST_OUTPUTS];
     msw_projection_options shares;
     msw_plan_options p;
     msw_tensor *t;
@@ -25,6 +31,11 @@ static msw_unified *conv_weights(msw_context *ctx, uint32_t outputs)
 
     msw_plan_options_init(&p);
     p.weights = MSW_WEIGHTS_OIHW;
+    p.groups = groups;
+    p.block_rows = p.block_columns = 4;
+    for (uint32_t i = 0; i < outputs * groups; i++)
+        rows[i] = i / outputs * outputs + (i * 3 + 1) % outputs;
+    p.row_permutation = permuted ? rows : NULL;
     msw_projection_options_init(&shares);
     shares.prune = 0.4;
     shares.unify = 0.4;
@@ -35,6 +46,11 @@ static msw_unified *conv_weights(msw_context *ctx, uint32_t outputs)
     msw_tensor_free(t);
     msw_plan_free(plan);
     return u;
+}
+
+static msw_unified *conv_weights(msw_context *ctx, uint32_t outputs)
+{
+    return group_weights(ctx, outputs, 1, false);
 }
 
 static void run_conv(float *y, const msw_conv *c)
@@ -63,11 +79,12 @@ static msw_gemm_info info_of(const msw_conv *c)
 
 /* As the options say, from a packed file, against a handle made from the weights that gives
  * the same bits where both run products. */
-static void check_conv(const msw_conv_options *options, uint32_t outputs, uint32_t placement)
+static void check_groups(const msw_conv_options *options, uint32_t outputs, uint32_t groups,
+                         uint32_t placement)
 {
     static float y[MOST_Y], z[MOST_Y];
     msw_context *ctx = packed_context(0, NULL);
-    msw_unified *u = conv_weights(ctx, outputs);
+    msw_unified *u = group_weights(ctx, outputs, groups, groups == 3);
     const msw_store_options o = packed_options(0, 0);
     packed_file f = packed_file_make(ctx, u, &o, 0);
     msw_reader *r = packed_open(ctx, &f, false);
@@ -91,6 +108,11 @@ static void check_conv(const msw_conv_options *options, uint32_t outputs, uint32
     msw_context_free(ctx);
 }
 
+static void check_conv(const msw_conv_options *options, uint32_t outputs, uint32_t placement)
+{
+    check_groups(options, outputs, 1, placement);
+}
+
 static void test_conv(void **state)
 {
     msw_conv_options o;
@@ -109,6 +131,114 @@ static void test_conv(void **state)
     check_conv(&o, 3, MSW_PLACEMENT_REPACKED); /* few outputs: no product */
     o.fallback = MSW_FALLBACK_BLAS;
     check_conv(&o, OUTPUTS, MSW_PLACEMENT_REPACKED);
+}
+
+/* Each group has packings of its own; those of few outputs run on none. */
+static void test_groups(void **state)
+{
+    float bias[MOST_OUTPUTS];
+    msw_conv_options o;
+
+    (void)state;
+    for (size_t i = 0; i < MOST_OUTPUTS; i++)
+        bias[i] = (float)i - 10;
+    msw_conv_options_init(&o);
+    o.fallback = MSW_FALLBACK_NEVER;
+    check_groups(&o, 8, 2, MSW_PLACEMENT_IN_PLACE);
+    o.pad_top = o.pad_left = 1;
+    o.bias = bias;
+    o.bias_count = 21;
+    check_groups(&o, 7, 3, MSW_PLACEMENT_IN_PLACE);
+    o.image = MSW_IMAGE_NHWC;
+    check_groups(&o, 7, 3, MSW_PLACEMENT_IN_PLACE);
+    o.bias_count = 12;
+    check_groups(&o, 4, 3, MSW_PLACEMENT_REPACKED);
+    o.bias_count = 21;
+    o.transposed = 1;
+    check_groups(&o, 7, 3, MSW_PLACEMENT_REPACKED);
+}
+
+/* Groups that differ in how many blocks they have of each kind. */
+static size_t kinds_of_groups(const msw_unified *u)
+{
+    const msw_plan *p = u->plan;
+    const size_t blocks = p->group_block_rows * p->block_column_count;
+    size_t kinds = 0, seen[MOST_OUTPUTS];
+
+    for (size_t g = 0; g < p->groups; g++) {
+        size_t key = 0, k = 0;
+
+        for (size_t b = 0; b < blocks; b++)
+            key += u->classes[g * blocks + b] == MSW_CLASS_PRUNED    ? 1
+                   : u->classes[g * blocks + b] == MSW_CLASS_UNIFIED ? 1000 : 0;
+        while (k < kinds && seen[k] != key)
+            k++;
+        seen[k] = key;
+        kinds += k == kinds;
+    }
+    return kinds;
+}
+
+/* What wisdom there is after making a convolution from a packed file. */
+static void check_wisdom(uint32_t outputs, uint32_t groups, bool from_weights_first)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    msw_unified *u = group_weights(ctx, outputs, groups, groups > 1);
+    const msw_store_options o = packed_options(0, 0);
+    packed_file f = packed_file_make(ctx, u, &o, 0);
+    msw_reader *r = packed_open(ctx, &f, false);
+    msw_conv_options options;
+    msw_wisdom *wisdom;
+    msw_conv *c;
+
+    assert_int_equal(msw_wisdom_new(&wisdom, ctx), MSW_OK);
+    msw_conv_options_init(&options);
+    options.fallback = MSW_FALLBACK_NEVER;
+    options.expected_pixels = 16;
+    options.wisdom = wisdom;
+    options.tune = 1;
+    if (from_weights_first) {
+        assert_int_equal(msw_conv_new(&c, ctx, u, &options), MSW_OK);
+        msw_conv_free(c);
+        assert_int_equal(msw_wisdom_count(wisdom), 1);
+    }
+    assert_int_equal(msw_reader_conv(&c, r, "w", &options), MSW_OK);
+    assert_int_equal(info_of(c).placement, MSW_PLACEMENT_IN_PLACE);
+    assert_int_equal(msw_wisdom_count(wisdom), kinds_of_groups(u));
+    msw_conv_free(c);
+    msw_wisdom_free(wisdom);
+    msw_reader_free(r);
+    msw_unified_free(u);
+    packed_file_free(&f);
+    msw_context_free(ctx);
+}
+
+/* Times are remembered by how many blocks there are of each kind, as they are with weights;
+ * those of groups by what each group has. */
+static void test_conv_wisdom(void **state)
+{
+    (void)state;
+    check_wisdom(OUTPUTS, 1, true);
+    check_wisdom(8, 3, false);
+}
+
+/* There is no product of the whole. */
+static void test_groups_no_gemm(void **state)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    msw_unified *u = group_weights(ctx, 8, 2, false);
+    const msw_store_options o = packed_options(0, 0);
+    packed_file f = packed_file_make(ctx, u, &o, 0);
+    msw_reader *r = packed_open(ctx, &f, false);
+    msw_gemm *g;
+
+    (void)state;
+    assert_int_equal(msw_reader_gemm(&g, r, "w", NULL), MSW_E_UNSUPPORTED);
+    assert_null(g);
+    msw_reader_free(r);
+    msw_unified_free(u);
+    packed_file_free(&f);
+    msw_context_free(ctx);
 }
 
 static void test_conv_refuses(void **state)
@@ -291,11 +421,87 @@ static void test_convert_fails(void **state)
     msw_context_free(ctx);
 }
 
+/* A file that an earlier version wrote, twice the same weights: for kernels in C, and for
+ * AVX-512. Loaded anywhere that has such numbers; the first run in place. */
+
+static const sample_layer golden_layers[] = {
+    {"matrix", {29, 21}, 2, MSW_WEIGHTS_OI, 0, 8, 8, 1, 3, 0.25, 0.5, 0, 0, 11, NULL},
+    {"small blocks", {13, 26}, 2, MSW_WEIGHTS_OI, 0, 3, 2, 1, 1, 0.3, 0.6, 0, 0, 12, NULL},
+    {"tall blocks", {40, 25}, 2, MSW_WEIGHTS_IO, 0, 17, 20, 1, 0, 0.2, 0.6, 0, 0, 13, NULL},
+    {"groups", {21, 4, 3, 2}, 4, MSW_WEIGHTS_OIHW, 0, 4, 4, 3, 3, 0.3, 0.4, 0, 0, 14, NULL},
+};
+enum { GOLDEN_LAYERS = sizeof golden_layers / sizeof *golden_layers };
+
+static void check_golden(msw_reader *r, const char *name, const msw_unified *u, bool in_place)
+{
+    static float y[MOST_Y], z[MOST_Y];
+    const size_t rows = u->plan->rows, columns = u->plan->columns;
+    msw_gemm_options o;
+    msw_gemm_info info;
+    msw_unified *v;
+    msw_gemm *g;
+
+    assert_int_equal(msw_reader_unified(&v, r, name), MSW_OK);
+    assert_true(packed_same(u, v));
+    msw_unified_free(v);
+    if (u->plan->groups > 1)
+        return;
+    msw_gemm_options_init(&o);
+    o.fallback = MSW_FALLBACK_NEVER;
+    assert_int_equal(msw_reader_gemm(&g, r, name, &o), MSW_OK);
+    msw_gemm_info_init(&info);
+    assert_int_equal(msw_gemm_get_info(&info, g, 5), MSW_OK);
+    assert_int_equal(info.placement, in_place ? MSW_PLACEMENT_IN_PLACE
+                                              : MSW_PLACEMENT_REPACKED);
+    assert_int_equal(packed_run(y, g, rows, columns, 5), MSW_OK);
+    msw_gemm_free(g);
+    assert_int_equal(msw_gemm_new(&g, r->ctx, u, &o), MSW_OK);
+    assert_int_equal(packed_run(z, g, rows, columns, 5), MSW_OK);
+    msw_gemm_free(g);
+    assert_memory_equal(y, z, 5 * rows * sizeof *y);
+}
+
+static void test_golden(void **state)
+{
+    msw_context *ctx = packed_context(MSW_CPU_C, NULL);
+    size_t size;
+    uint8_t *data = file_golden("ok-1-packed.msw", &size);
+    packed_file f = {malloc(size + 64), NULL, size};
+    msw_reader *r;
+
+    (void)state;
+    assert_non_null(f.memory);
+    f.data = (uint8_t *)(((uintptr_t)f.memory + 63) / 64 * 64);
+    memcpy(f.data, data, size);
+    r = packed_open(ctx, &f, false);
+    assert_int_equal(msw_reader_count(r), 2 * GOLDEN_LAYERS);
+    for (size_t i = 0; i < 2 * GOLDEN_LAYERS; i++) {
+        msw_unified *u = sample_unified(ctx, &golden_layers[i / 2]);
+        msw_entry e;
+
+        assert_non_null(u);
+        msw_entry_init(&e);
+        assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
+        assert_int_equal(strncmp(e.name, golden_layers[i / 2].name,
+                                 strlen(golden_layers[i / 2].name)), 0);
+        check_golden(r, e.name, u, i % 2 == 0);
+        msw_unified_free(u);
+    }
+    msw_reader_free(r);
+    packed_file_free(&f);
+    free(data);
+    msw_context_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv),
         cmocka_unit_test(test_conv_refuses),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_conv_wisdom),
+        cmocka_unit_test(test_groups_no_gemm),
+        cmocka_unit_test(test_golden),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_convert_transport),
         cmocka_unit_test(test_convert_fails),

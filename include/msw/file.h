@@ -44,7 +44,7 @@ typedef enum msw_encoding {
                                   loss beyond what the msw_dtype rounds */
     MSW_ENCODING_PACKED = 2    /**< ready to run: as the kernels of one kind of processor
                                   read it, and back to weights without loss. Unified
-                                  weights without groups, all f32 */
+                                  weights, all f32 */
 } msw_encoding;
 
 typedef enum msw_entry_kind { MSW_ENTRY_UNIFIED = 0, MSW_ENTRY_TENSOR = 1 } msw_entry_kind;
@@ -150,8 +150,8 @@ MSW_API void msw_writer_free(msw_writer *writer);
  * Add weights under @p name; they are encoded now and not kept. @p options NULL:
  * plain, all f32. MSW_E_EXISTS: the name is taken. MSW_E_RANGE: a value is too large for
  * f16 (above 65504) or has too many steps: nothing is added. The plan, permutations
- * included, is stored with them. MSW_E_UNSUPPORTED: in the packed form, weights with
- * groups, or for processors that this build has no kernels for.
+ * included, is stored with them. MSW_E_UNSUPPORTED: in the packed form, for processors that
+ * this build has no kernels for.
  */
 MSW_API msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
                                           const msw_unified *u,
@@ -165,7 +165,8 @@ MSW_API msw_status msw_writer_add_tensor(msw_writer *writer, const char *name,
  * Add all that @p reader has, tensors and metadata: unified weights as @p options say
  * (NULL: plain), so that a file in the transport form becomes one that is ready to run, or
  * the other way round. Plain tensors keep their values, in the transport form where
- * @p options say that. Weights with groups have no packed form and are stored plain. On failure the writer has none of it.
+ * @p options say that. In the packed form, weights with groups of up to 4 outputs, which
+ * no kernel runs in that form, are stored plain. On failure the writer has none of it.
  * MSW_E_EXISTS: a name or key is taken. Other errors are those of reading and of adding.
  */
 MSW_API msw_status msw_writer_add_all(msw_writer *writer, msw_reader *reader,
@@ -250,7 +251,7 @@ MSW_API msw_status msw_reader_tensor(msw_tensor **out, msw_reader *reader,
 MSW_API msw_status msw_reader_gemm(msw_gemm **out, msw_reader *reader, const char *name,
                                    const msw_gemm_options *options) MSW_NODISCARD;
 /** The same for a convolution. In place, or as a copy, run those that msw_conv_new() makes
- * of products: not grouped, not transposed, and with more than 4 outputs. */
+ * of products: not transposed, and with more than 4 outputs to a group. */
 MSW_API msw_status msw_reader_conv(msw_conv **out, msw_reader *reader, const char *name,
                                    const msw_conv_options *options) MSW_NODISCARD;
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMORY = 64 << 20, MOST = 4096, ALIGN = 64, CONTEXTS = 2 };
+enum { MEMORY = 64 << 20, MOST = 4096, MOST_SIDE = 24, ALIGN = 64, CONTEXTS = 2 };
 
 static void require(int condition)
 {
@@ -70,6 +70,55 @@ static void use_entry(msw_reader *r, const msw_entry *e)
     msw_gemm_free(g);
 }
 
+static void call_conv(const msw_conv *c, size_t channels, size_t outputs, size_t side,
+                      size_t pixels)
+{
+    float *x = calloc(channels * side * side, sizeof *x);
+    float *y = malloc(outputs * pixels * sizeof *y);
+    msw_conv_call call;
+    msw_status status;
+
+    require(x && y);
+    msw_conv_call_init(&call);
+    call.x = x;
+    call.y = y;
+    call.batch = 1;
+    call.height = call.width = side;
+    status = msw_conv_run(c, &call);
+    require(status == MSW_OK || status == MSW_E_LIMIT);
+    free(x);
+    free(y);
+}
+
+/* The convolution of a tensor of rank 4, on an image that its kernel fits in. */
+static void use_conv(msw_reader *r, const msw_entry *e)
+{
+    const size_t side = e->shape[1] + e->shape[2] + e->shape[3];
+    size_t channels = 0, h, w;
+    msw_conv_options o;
+    msw_unified *u;
+    msw_conv *c;
+
+    require((msw_reader_unified(&u, r, e->name) == MSW_OK) == (u != NULL));
+    if (u) {
+        msw_plan_info info;
+
+        msw_plan_info_init(&info);
+        require(msw_plan_get_info(&info, msw_unified_plan(u)) == MSW_OK);
+        channels = info.columns * info.groups; /* at most */
+    }
+    msw_unified_free(u);
+    msw_conv_options_init(&o);
+    o.fallback = MSW_FALLBACK_NEVER;
+    require((msw_reader_conv(&c, r, e->name, &o) == MSW_OK) == (c != NULL));
+    if (!c)
+        require(msw_reader_error(r)[0] != 0);
+    if (c && channels && channels < MOST && e->shape[0] < MOST && side < MOST_SIDE &&
+        msw_conv_get_output(&h, &w, c, side, side) == MSW_OK)
+        call_conv(c, channels, e->shape[0], side, h * w);
+    msw_conv_free(c);
+}
+
 static void use_file(msw_context *ctx, const uint8_t *data, size_t size, uint32_t trusted)
 {
     const uint64_t before = msw_context_memory(ctx);
@@ -86,6 +135,8 @@ static void use_file(msw_context *ctx, const uint8_t *data, size_t size, uint32_
             require(msw_reader_get_entry(&e, r, i) == MSW_OK);
             if (e.kind == MSW_ENTRY_UNIFIED && e.rank == 2)
                 use_entry(r, &e);
+            else if (e.kind == MSW_ENTRY_UNIFIED)
+                use_conv(r, &e);
         }
         msw_reader_free(r);
     }

@@ -127,6 +127,7 @@ void msw__layer_free(msw_admm *admm, msw__layer *l)
     msw_tensor_free(l->gradient);
     msw_tensor_free(l->rollback);
     msw_tensor_free(l->soft);
+    msw_tensor_free(l->proposed);
     for (size_t k = 0; k < MSW__SLOTS; k++)
         msw_tensor_free(l->slots[k]);
     msw_plan_free(l->plan);

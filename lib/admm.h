@@ -55,6 +55,12 @@ typedef struct msw__layer {
     uint8_t *signs;         /* one bit per weight, set: negative; see msw__sign_bit() */
     float bound;            /* no |Z| or |D| is larger */
 
+    /* Where Z has no compact form: Z instead of classes, magnitudes and signs; during an
+     * update or freezing, V and then its projection. Dense like D. */
+    msw_tensor *z, *proposed;
+    msw_project *project;   /* the host's own; NULL: none */
+    void *project_user;
+
     msw_unified *frozen;    /* classes and signs, FROZEN phase */
 
     /* Made by msw_admm_run(); dense. */
@@ -191,7 +197,9 @@ static inline size_t msw__element_tasks(size_t count)
 
 /* admm_state.c */
 
-/* All blocks FREE: U = 0 whatever D holds. Half-made on failure. */
+/* Whether Z has no compact form. */
+bool msw__layer_dense(const msw__layer *layer);
+/* U = 0. Half-made on failure. */
 msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
 void msw__layer_free_state(msw_admm *admm, msw__layer *layer);
 uint64_t msw__layer_state_bytes(const msw__layer *layer);
@@ -210,6 +218,9 @@ msw_status msw__admm_check(msw_admm *admm, const msw__layer *layer, const msw_te
 msw_status msw__admm_begin(msw_admm *admm) MSW_NODISCARD;
 /* Z and U step of all layers and one step of the schedules, or nothing. */
 msw_status msw__admm_step_z(msw_admm *admm) MSW_NODISCARD;
+/* rho / rho' of an update; 0 makes the first Z. */
+double msw__rho_ratio(const msw_admm *admm, const msw__layer *layer, bool first);
+double msw__relative(double residual, double weights);
 /* Whether no element of a layer overflows when its U grows by up to @p ratio. */
 bool msw__admm_can_rescale(const msw__layer *layer, double ratio);
 /* U *= ratio * h_old / h_new in one layer that has begun; h NULL: 1. Needs scratch. */
@@ -228,6 +239,26 @@ static inline size_t msw__sign_bit(const msw_plan *p, size_t i, size_t r)
 {
     return i * msw__sign_panel(p) * 8 + r * p->columns;
 }
+
+/* admm_dense.c: layers whose Z has no compact form */
+
+/* V of such layers and then its projection, in l->proposed; which the update of each takes
+ * for Z'. The solver's state stays as it is. */
+msw_status msw__admm_propose(msw_admm *admm, double share, bool first) MSW_NODISCARD;
+/* Sums to the scratch: as many as there are msw__element_tasks(). */
+void msw__dense_update(msw_admm *admm, msw__layer *layer, double ratio);
+void msw__dense_rescale(msw_admm *admm, msw__layer *layer, double ratio,
+                        const msw_tensor *h_old, const msw_tensor *h_new);
+void msw__dense_norm(msw_admm *admm, msw__layer *layer);
+
+/* admm_projection.c: the host's own projection */
+
+/* Of the layer's l->proposed. */
+msw_status msw__layer_project(msw_admm *admm, uint32_t layer, double share,
+                              bool freezing) MSW_NODISCARD;
+/* That of the weights, and the structure that it has. */
+msw_status msw__layer_fit_own(msw_admm *admm, uint32_t layer, double share,
+                              bool freezing) MSW_NODISCARD;
 
 /* admm_budget.c */
 
@@ -280,9 +311,9 @@ msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tenso
 
 /* retrain.c */
 
-/* A projection of all layers' weights onto @p share of their shares, to l->frozen.
- * Half-made on failure; msw__admm_drop_fits() ends it. */
-msw_status msw__admm_fit_layers(msw_admm *admm, double share) MSW_NODISCARD;
+/* A projection of all layers' weights onto @p share of their shares, to l->frozen; for
+ * freezing, or for an update. Half-made on failure; msw__admm_drop_fits() ends it. */
+msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing) MSW_NODISCARD;
 void msw__admm_drop_fits(msw_admm *admm);
 /* l->frozen, as it was made, to a tensor of the weights' shape. */
 void msw__layer_write_fit(const msw_admm *admm, const msw__layer *layer, msw_tensor *out);
@@ -321,6 +352,8 @@ msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop,
 /* @p status when the ranks have not the same hash, combined with @p mark. */
 msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark,
                               msw_status status) MSW_NODISCARD;
+/* Each rank's part of dense data, 0 elsewhere, to all. */
+msw_status msw__ranks_exchange(msw_admm *admm, msw_tensor *t) MSW_NODISCARD;
 /* Means over the ranks. */
 msw_status msw__ranks_gradients(msw_admm *admm) MSW_NODISCARD;
 /* Whether somebody wants the run to stop: once. */

@@ -155,6 +155,19 @@ static double factor_of(const msw_admm *admm, const msw__layer *l, double all)
     return fmin(fmax(factor, LEAST_FACTOR), MOST_FACTOR);
 }
 
+static msw_status check_layers(msw_admm *admm)
+{
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw__layer *l = &admm->layers[i];
+
+        if (l->plan && (l->project || l->per_row))
+            return msw__admm_fail(admm, MSW_E_INVAL, "\"%s\": a budget, and %s", l->name,
+                                  l->project ? "a projection of the host's own"
+                                             : "shares of each block row");
+    }
+    return MSW_OK;
+}
+
 static msw_status begin_layer(msw_admm *admm, msw__layer *l, double all)
 {
     msw__layer_budget *b = &l->budget;
@@ -163,9 +176,6 @@ static msw_status begin_layer(msw_admm *admm, msw__layer *l, double all)
     msw__share share;
     void *classes;
 
-    if (l->per_row)
-        return msw__admm_fail(admm, MSW_E_INVAL, "\"%s\": shares of each block row, and a "
-                              "budget", l->name);
     status = msw__calloc(&classes, admm->ctx, l->plan->block_count, 1);
     if (status)
         return status;
@@ -185,7 +195,7 @@ static msw_status begin_layer(msw_admm *admm, msw__layer *l, double all)
 msw_status msw__admm_begin_budget(msw_admm *admm)
 {
     const double all = admm->budget.target ? mean_square_of_all(admm) : 1;
-    msw_status status = MSW_OK;
+    msw_status status = admm->budget.target ? check_layers(admm) : MSW_OK;
 
     for (uint32_t i = 0; i < admm->layer_count; i++)
         admm->layers[i].budget.factor = 1;
@@ -303,8 +313,10 @@ static msw_status for_layers(msw_admm *admm,
 
 msw_status msw__admm_fit_budget(msw_admm *admm)
 {
-    msw_status status = msw__admm_open_scratch(admm, true);
+    msw_status status = check_layers(admm);
 
+    if (!status)
+        status = msw__admm_open_scratch(admm, true);
     if (status)
         return status;
     status = for_layers(admm, rate_layer);

@@ -45,6 +45,8 @@ static uint64_t hash_layer(uint64_t h, const msw__layer *l)
     h = hash_tensor(h, l->weights);
     if (l->d) {
         h = hash_tensor(h, l->d);
+        if (l->z)
+            return hash_tensor(h, l->z);
         h = hash_bytes(h, l->classes, l->plan->block_count);
         h = hash_floats(h, l->magnitudes, 1, l->plan->block_count);
         h = hash_bytes(h, l->signs, msw__sign_bytes(l->plan));

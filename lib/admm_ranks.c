@@ -108,6 +108,12 @@ msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark, msw_status status)
     return msw__ranks_agree(admm, sum, NULL, NULL);
 }
 
+msw_status msw__ranks_exchange(msw_admm *admm, msw_tensor *t)
+{
+    return msw__ranks_many(admm) ? allreduce(admm, t->data, t->count, MSW_REAL_FLOAT)
+                                 : MSW_OK;
+}
+
 msw_status msw__ranks_gradients(msw_admm *admm)
 {
     const float count = (float)admm->ranks.count;
@@ -164,7 +170,8 @@ static float *choices(const msw_admm *admm, uint32_t layer)
     float *choice = admm->scratch.choice;
 
     for (uint32_t i = 0; i < layer; i++)
-        choice += admm->layers[i].plan ? admm->layers[i].plan->block_count : 0;
+        if (admm->layers[i].plan && !msw__layer_dense(&admm->layers[i]))
+            choice += admm->layers[i].plan->block_count;
     return choice;
 }
 

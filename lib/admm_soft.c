@@ -81,7 +81,7 @@ msw_status msw__admm_soften(msw_admm *admm)
     msw_status status = allocate(admm, &sums, &most);
 
     if (!status)
-        status = msw__admm_fit_layers(admm, share);
+        status = msw__admm_fit_layers(admm, share, false);
     status = msw__ranks_agree(admm, status, NULL, NULL);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)

@@ -27,16 +27,24 @@ static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
 {
     memset(s, 0, sizeof *s);
     for (uint32_t i = 0; i < admm->layer_count; i++) {
-        const msw_plan *p = admm->layers[i].plan;
+        const msw__layer *l = &admm->layers[i];
+        const msw_plan *p = l->plan;
+        size_t tasks;
 
         if (!p)
             continue;
+        if (msw__layer_dense(l)) {
+            tasks = msw__element_tasks(l->weights->count);
+            s->sum_count = s->sum_count > tasks ? s->sum_count : tasks;
+            continue;
+        }
         if (admm->budget.target)
             s->blocks += p->block_count;
         else
             s->blocks = s->blocks > p->block_count ? s->blocks : p->block_count;
         s->column_count = s->column_count > p->columns ? s->column_count : p->columns;
-        s->sum_count = s->sum_count > msw__update_tasks(p) ? s->sum_count : msw__update_tasks(p);
+        tasks = msw__update_tasks(p);
+        s->sum_count = s->sum_count > tasks ? s->sum_count : tasks;
         s->choice_count += msw__ranks_many(admm) ? p->block_count : 0;
     }
 }
@@ -53,6 +61,23 @@ void msw__admm_close_scratch(msw_admm *admm)
     msw__free(admm->ctx, s->sums, s->sum_count, sizeof *s->sums);
     msw__free(admm->ctx, s->choice, s->choice_count, sizeof *s->choice);
     memset(s, 0, sizeof *s);
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw_tensor_free(admm->layers[i].proposed);
+        admm->layers[i].proposed = NULL;
+    }
+}
+
+static msw_status open_proposed(msw_admm *admm)
+{
+    msw_status status = MSW_OK;
+
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
+        msw__layer *l = &admm->layers[i];
+
+        if (msw__layer_dense(l))
+            status = msw_tensor_new(&l->proposed, admm->ctx, l->plan->shape, l->plan->rank);
+    }
+    return status;
 }
 
 msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
@@ -87,6 +112,8 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
         status = msw__calloc(&memory, admm->ctx, s->choice_count, sizeof *s->choice);
         s->choice = memory;
     }
+    if (!status && all)
+        status = open_proposed(admm);
     if (status)
         msw__admm_close_scratch(admm);
     return status;
@@ -94,10 +121,15 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
 
 uint64_t msw__admm_scratch_bytes(const msw_admm *admm)
 {
+    uint64_t proposed = 0;
     msw__admm_scratch s;
 
     largest_sizes(admm, &s);
-    return (uint64_t)s.blocks * (sizeof *s.candidates + sizeof *s.magnitudes + 1) +
+    for (uint32_t i = 0; i < admm->layer_count; i++)
+        if (msw__layer_dense(&admm->layers[i]))
+            proposed += sizeof(msw_tensor) +
+                        (uint64_t)admm->layers[i].weights->count * sizeof(float);
+    return proposed + (uint64_t)s.blocks * (sizeof *s.candidates + sizeof *s.magnitudes + 1) +
            (uint64_t)s.column_count * 2 * sizeof *s.columns[0] +
            (uint64_t)s.sum_count * sizeof *s.sums +
            (uint64_t)s.choice_count * sizeof *s.choice;
@@ -110,10 +142,16 @@ size_t msw__sign_bytes(const msw_plan *p)
     return p->block_row_count * msw__sign_panel(p);
 }
 
+bool msw__layer_dense(const msw__layer *l)
+{
+    return l->plan && l->project;
+}
+
 void msw__layer_free_state(msw_admm *admm, msw__layer *l)
 {
     msw_tensor_free(l->d);
-    l->d = NULL;
+    msw_tensor_free(l->z);
+    l->d = l->z = NULL;
     if (!l->plan)
         return;
     msw__free(admm->ctx, l->classes, l->plan->block_count, 1);
@@ -128,6 +166,8 @@ uint64_t msw__layer_state_bytes(const msw__layer *l)
 {
     if (!l->d)
         return 0;
+    if (l->z)
+        return 2 * (sizeof *l->d + (uint64_t)l->d->count * sizeof(float));
     return sizeof *l->d + (uint64_t)l->d->count * sizeof(float) +
            (uint64_t)l->plan->block_count * (1 + sizeof *l->magnitudes) +
            msw__sign_bytes(l->plan);
@@ -138,7 +178,9 @@ msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *l)
     void *memory;
     msw_status status = msw_tensor_new(&l->d, admm->ctx, l->plan->shape, l->plan->rank);
 
-    if (!status) {
+    if (!status && msw__layer_dense(l))
+        return msw_tensor_new(&l->z, admm->ctx, l->plan->shape, l->plan->rank);
+    if (!status) { /* all blocks FREE: U = 0 whatever D holds */
         status = msw__calloc(&memory, admm->ctx, l->plan->block_count, 1);
         l->classes = memory;
     }

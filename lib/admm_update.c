@@ -61,23 +61,33 @@ static msw__admm_sums add_sums(const msw__admm_sums *sums, size_t count)
     return all;
 }
 
-static double relative(double residual, double weights)
+double msw__relative(double residual, double weights)
 {
     return residual > 0 ? sqrt(residual / weights) : 0;
+}
+
+static size_t tasks_of(const msw__layer *l)
+{
+    return l->z ? msw__element_tasks(l->weights->count) : msw__update_tasks(l->plan);
 }
 
 void msw__admm_rescale(msw_admm *admm, msw__layer *l, double ratio,
                        const msw_tensor *h_old, const msw_tensor *h_new)
 {
+    const size_t tasks = tasks_of(l);
     msw__update_job j;
 
-    open_job(&j, admm, l, ratio);
-    set_importance(&j.h, &j, h_new);
-    set_importance(&j.h_old, &j, h_old);
-    msw__admm_all_tasks(admm, msw__update_tasks(l->plan), msw__rescale_task, &j);
-    for (size_t i = 0; i < msw__update_tasks(l->plan); i++)
-        if (l->bound < j.sums[i].bound)
-            l->bound = j.sums[i].bound;
+    if (l->z) {
+        msw__dense_rescale(admm, l, ratio, h_old, h_new);
+    } else {
+        open_job(&j, admm, l, ratio);
+        set_importance(&j.h, &j, h_new);
+        set_importance(&j.h_old, &j, h_old);
+        msw__admm_all_tasks(admm, tasks, msw__rescale_task, &j);
+    }
+    for (size_t i = 0; i < tasks; i++)
+        if (l->bound < admm->scratch.sums[i].bound)
+            l->bound = admm->scratch.sums[i].bound;
 }
 
 static double next_rho(const msw_admm *admm, const msw__layer *l)
@@ -91,7 +101,7 @@ static double first_rho(const msw_admm *admm, const msw__layer *l)
     return l->rho;
 }
 
-static double rho_ratio(const msw_admm *admm, const msw__layer *l, bool first)
+double msw__rho_ratio(const msw_admm *admm, const msw__layer *l, bool first)
 {
     return first ? 0 : l->rho / next_rho(admm, l);
 }
@@ -118,7 +128,7 @@ static msw_status choose_all(msw_admm *admm, double share, bool first)
         msw__layer *l = &admm->layers[i];
         msw__update_job j;
 
-        if (!l->plan)
+        if (!l->plan || l->z)
             continue;
         open_job(&j, admm, l, 1);
         set_importance(&j.h, &j, l->importance);
@@ -134,7 +144,7 @@ static msw_status choose_with_ranks(msw_admm *admm, double share)
         msw__update_job j;
         msw__shares shares;
 
-        if (!admm->layers[i].plan || !msw__ranks_own(admm, i))
+        if (!admm->layers[i].plan || admm->layers[i].z || !msw__ranks_own(admm, i))
             continue;
         open_job(&j, admm, &admm->layers[i], 1);
         set_importance(&j.h, &j, admm->layers[i].importance);
@@ -145,12 +155,9 @@ static msw_status choose_with_ranks(msw_admm *admm, double share)
     return msw__ranks_exchange_choices(admm);
 }
 
-static msw__admm_sums update_layer(msw_admm *admm, uint32_t layer, double share,
-                                   double ratio)
+static void update_compact(msw_admm *admm, uint32_t layer, double share, double ratio)
 {
     msw__layer *l = &admm->layers[layer];
-    const size_t tasks = msw__update_tasks(l->plan);
-    msw__admm_sums sums;
     msw__update_job j;
 
     open_job(&j, admm, l, ratio);
@@ -162,28 +169,43 @@ static msw__admm_sums update_layer(msw_admm *admm, uint32_t layer, double share,
 
         choose_classes(admm, &j, &shares);
     }
-    msw__admm_all_tasks(admm, tasks, msw__project_task, &j);
+    msw__admm_all_tasks(admm, msw__update_tasks(l->plan), msw__project_task, &j);
     memcpy(l->classes, j.classes, l->plan->block_count);
     for (size_t b = 0; b < l->plan->block_count; b++)
         l->magnitudes[b] = j.classes[b] == MSW_CLASS_UNIFIED ? j.magnitudes[b] : 0;
-    sums = add_sums(j.sums, tasks);
+}
+
+static msw__admm_sums update_layer(msw_admm *admm, uint32_t layer, double share,
+                                   double ratio)
+{
+    msw__layer *l = &admm->layers[layer];
+    msw__admm_sums sums;
+
+    if (l->z)
+        msw__dense_update(admm, l, ratio);
+    else
+        update_compact(admm, layer, share, ratio);
+    sums = add_sums(admm->scratch.sums, tasks_of(l));
     l->bound = sums.bound;
-    l->primal = relative(sums.primal, sums.weights);
-    l->dual = relative(sums.dual, sums.weights);
+    l->primal = msw__relative(sums.primal, sums.weights);
+    l->dual = msw__relative(sums.dual, sums.weights);
     return sums;
 }
 
 /* After an update with these residuals: rho by them, and rho U as it is. */
 static void balance(msw_admm *admm, msw__layer *l, const msw__admm_sums *sums)
 {
-    const size_t tasks = msw__update_tasks(l->plan);
     msw__admm_sums u;
     msw__update_job j;
     double rho;
 
-    open_job(&j, admm, l, 1);
-    msw__admm_all_tasks(admm, tasks, msw__norm_task, &j);
-    u = add_sums(j.sums, tasks);
+    if (l->z) {
+        msw__dense_norm(admm, l);
+    } else {
+        open_job(&j, admm, l, 1);
+        msw__admm_all_tasks(admm, msw__update_tasks(l->plan), msw__norm_task, &j);
+    }
+    u = add_sums(admm->scratch.sums, tasks_of(l));
     rho = msw__balanced_rho(&admm->options, l->rho, admm->updates + 1, l->primal,
                             sqrt(sums->dual / u.dual));
     if (rho == l->rho || !msw__rho_valid(rho) || !msw__admm_can_rescale(l, l->rho / rho))
@@ -202,7 +224,7 @@ static msw_status prepare_update(msw_admm *admm, bool first)
         if (!l->plan)
             continue;
         status = msw__admm_check(admm, l, l->weights,
-                                 weight_limit(l, rho_ratio(admm, l, first)), "weight");
+                                 weight_limit(l, msw__rho_ratio(admm, l, first)), "weight");
         if (status)
             return status;
     }
@@ -226,6 +248,8 @@ static msw_status update_all(msw_admm *admm, bool first)
         status = msw__ranks_agree(admm, choose_all(admm, share, first), NULL, NULL);
     else if (!status && msw__ranks_many(admm))
         status = choose_with_ranks(admm, share);
+    if (!status)
+        status = msw__admm_propose(admm, share, first);
     if (status) {
         msw__admm_drop_renewed(admm);
         msw__admm_close_scratch(admm);
@@ -237,7 +261,7 @@ static msw_status update_all(msw_admm *admm, bool first)
 
         if (!l->plan)
             continue;
-        sums = update_layer(admm, i, share, rho_ratio(admm, l, first));
+        sums = update_layer(admm, i, share, msw__rho_ratio(admm, l, first));
         if (first)
             continue;
         l->rho = next_rho(admm, l);
@@ -350,6 +374,10 @@ msw_status msw_admm_get_z(msw_tensor *z, const msw_admm *admm, uint32_t layer)
         return MSW_E_INVAL;
     if (admm->state == MSW__BUSY)
         return MSW_E_STATE;
+    if (admm->layers[layer].z) {
+        msw__copy_elements(z, admm->layers[layer].z);
+        return MSW_OK;
+    }
     if (admm->layers[layer].d)
         return write_z(z, &admm->layers[layer]);
     msw__copy_elements(z, admm->layers[layer].weights);

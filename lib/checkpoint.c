@@ -25,6 +25,8 @@ uint32_t msw__layer_parts(const msw__layer *l)
     parts |= l->importance ? MSW__PART_IMPORTANCE : 0;
     parts |= l->per_row ? MSW__PART_ROWS : 0;
     parts |= l->squares ? MSW__PART_SQUARES : 0;
+    parts |= l->z ? MSW__PART_Z : 0;
+    parts |= l->z && l->project ? MSW__PART_OWN : 0;
     parts |= l->rollback ? MSW__PART_ROLLBACK : 0;
     for (uint32_t k = 0; k < MSW__SLOTS; k++)
         parts |= l->slots[k] ? (uint32_t)MSW__PART_SLOT << k : 0;
@@ -62,21 +64,27 @@ uint32_t msw__plan_sum(const msw_plan *p)
 
 /* Records */
 
-static bool has_version_2(const msw_admm *admm)
+/* The version that everything in it came with. */
+static uint32_t version_of(const msw_admm *admm)
 {
-    const uint32_t newer = MSW__PART_SQUARES | MSW__PART_ROWS;
-    bool found = admm->budget.target > 0;
+    uint32_t version = admm->budget.target > 0 ? 2 : 1;
 
-    for (uint32_t i = 0; i < admm->layer_count; i++)
-        found = found || msw__layer_parts(&admm->layers[i]) & newer;
-    return found;
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const uint32_t parts = msw__layer_parts(&admm->layers[i]);
+
+        if (parts & MSW__PART_Z)
+            return 3;
+        if (parts & (MSW__PART_SQUARES | MSW__PART_ROWS))
+            version = 2;
+    }
+    return version;
 }
 
 static msw_status add_solver(msw_writer *writer, const msw_admm *admm)
 {
     uint8_t bytes[MSW__CHECKPOINT_BYTES];
 
-    msw__store32(bytes, has_version_2(admm) ? 2 : 1);
+    msw__store32(bytes, version_of(admm));
     msw__store32(bytes + 4, (uint32_t)admm->phase);
     msw__store32(bytes + 8, admm->begun);
     msw__store32(bytes + 12, admm->layer_count);
@@ -204,6 +212,8 @@ static msw_status add_state(msw_writer *writer, const msw_admm *admm, uint32_t l
     const msw__layer *l = &admm->layers[layer];
     msw_status status = add_tensor(writer, layer, "d", l->d);
 
+    if (!status && l->z)
+        return add_tensor(writer, layer, "z", l->z);
     if (!status)
         status = add_bytes(writer, layer, "classes", l->classes, l->plan->block_count);
     if (!status)

@@ -126,7 +126,7 @@ static msw_status read_solver(loaded *in)
     if (msw__load32(bytes + 16) != in->admm->options.optimiser)
         return other(in, "another optimiser");
     if (in->begun && in->phase == MSW_PHASE_ADMM &&
-        in->admm->options.relaxation != MSW_RELAXATION_ADMM)
+        in->admm->options.relaxation == MSW_RELAXATION_SOFT)
         return other(in, "another relaxation");
     return MSW_OK;
 }
@@ -213,6 +213,8 @@ static bool parts_valid(const loaded *in, uint32_t parts, bool plan)
         may |= MSW__PART_IMPORTANCE;
     if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 2)
         may |= MSW__PART_SQUARES;
+    if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 3)
+        may |= MSW__PART_Z | MSW__PART_OWN;
     for (uint32_t k = 0; k < msw__optimiser_slots(&in->admm->options); k++)
         may |= (uint32_t)MSW__PART_SLOT << k;
     return (parts & must) == must && !(parts & ~may);
@@ -243,6 +245,22 @@ static bool find_plan(msw__layer *l, const msw__layer *is, uint32_t sum)
             return true;
         }
     return false;
+}
+
+/* Z as this solver keeps it. */
+static msw_status check_form(const loaded *in, const msw__layer *is, uint32_t parts)
+{
+    const bool own = parts & MSW__PART_OWN, dense = parts & MSW__PART_Z;
+
+    if (!(parts & MSW__PART_STATE) && !dense && !own)
+        return MSW_OK;
+    if (own != !!is->project)
+        return msw__admm_fail(in->admm, MSW_E_INVAL, own
+                              ? "\"%s\" has a projection of the host's own: "
+                                "msw_admm_set_projection() before loading"
+                              : "the state of another solver: \"%s\" without a projection "
+                                "of the host's own", is->name);
+    return dense == msw__layer_dense(is) ? MSW_OK : other(in, "another relaxation");
 }
 
 static msw_status read_record(uint32_t *parts, const loaded *in, uint32_t layer)
@@ -277,9 +295,11 @@ static msw_status read_record(uint32_t *parts, const loaded *in, uint32_t layer)
     l->rho = msw__double_of(msw__load64(bytes + 32));
     l->primal = msw__double_of(msw__load64(bytes + 40));
     l->dual = msw__double_of(msw__load64(bytes + 48));
+    l->project = is->project;
+    l->project_user = is->project_user;
     if (!parts_valid(in, *parts, is->plan) || !layer_valid(l))
         return corrupt(in, name);
-    return MSW_OK;
+    return check_form(in, is, *parts);
 }
 
 /* Its parts */
@@ -313,11 +333,26 @@ static bool floats_within(const float *x, size_t count, float least, float most)
 
 static bool state_valid(const msw__layer *l)
 {
+    if (l->z)
+        return floats_within(l->z->data, l->z->count, -l->bound, l->bound) &&
+               floats_within(l->d->data, l->d->count, -l->bound, l->bound);
     for (size_t b = 0; b < l->plan->block_count; b++)
         if (l->classes[b] > MSW_CLASS_UNIFIED)
             return false;
     return floats_within(l->magnitudes, l->plan->block_count, 0, l->bound) &&
            floats_within(l->d->data, l->d->count, -l->bound, l->bound);
+}
+
+static msw_status read_dense_state(loaded *in, uint32_t layer)
+{
+    msw__layer *l = &in->layers[layer];
+    msw_status status = part(&l->d, in, layer, "d");
+
+    if (!status)
+        status = part(&l->z, in, layer, "z");
+    if (status)
+        return status;
+    return state_valid(l) ? MSW_OK : corrupt(in, "Z or D out of range");
 }
 
 static msw_status read_state(loaded *in, uint32_t layer)
@@ -442,7 +477,7 @@ static msw_status read_layer(loaded *in, uint32_t layer)
     if (!status)
         status = part(&l->weights, in, layer, "weights");
     if (!status && parts & MSW__PART_STATE)
-        status = read_state(in, layer);
+        status = parts & MSW__PART_Z ? read_dense_state(in, layer) : read_state(in, layer);
     if (!status && parts & MSW__PART_FROZEN)
         status = read_frozen(in, layer);
     if (!status && parts & MSW__PART_IMPORTANCE)

@@ -39,7 +39,7 @@ msw_status msw__admm_reserve_columns(msw_admm *admm)
     return status;
 }
 
-msw_status msw__admm_fit_layers(msw_admm *admm, double share)
+msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing)
 {
     msw_status status = msw__admm_reserve_tasks(admm);
 
@@ -52,7 +52,9 @@ msw_status msw__admm_fit_layers(msw_admm *admm, double share)
     if (!status && admm->budget.target)
         return msw__admm_fit_budget(admm);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
-        if (admm->layers[i].plan)
+        if (admm->layers[i].project)
+            status = msw__layer_fit_own(admm, i, share, freezing);
+        else if (admm->layers[i].plan)
             status = fit_layer(admm, &admm->layers[i], share);
     return status;
 }
@@ -64,7 +66,9 @@ void msw__admm_drop_fits(msw_admm *admm)
     admm->column_count = 0;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw_unified_free(admm->layers[i].frozen);
+        msw_tensor_free(admm->layers[i].proposed);
         admm->layers[i].frozen = NULL;
+        admm->layers[i].proposed = NULL;
     }
     if (!admm->begun)
         msw__admm_first_plans(admm);
@@ -110,7 +114,7 @@ static msw_status freeze(msw_admm *admm)
 
     if (admm->phase != MSW_PHASE_ADMM)
         return msw__admm_fail(admm, MSW_E_STATE, "frozen already");
-    status = msw__admm_fit_layers(admm, 1);
+    status = msw__admm_fit_layers(admm, 1, true);
     if (status) {
         msw__admm_drop_fits(admm);
         return status;

@@ -180,6 +180,28 @@ static msw_status set_up_soft(world *w)
     return status ? status : add_layers(w);
 }
 
+static int keep_half(const msw_projection_call *call, void *user)
+{
+    (void)user;
+    for (size_t i = 0; i < call->count; i += 2)
+        call->z[i] = 0;
+    return 0;
+}
+
+static msw_status set_up_projection(world *w)
+{
+    const msw_status status = set_up_sgd(w);
+
+    return status ? status : msw_admm_set_projection(w->admm, 0, keep_half, NULL);
+}
+
+static msw_status set_up_projection_update(world *w)
+{
+    const msw_status status = set_up_projection(w);
+
+    return status ? status : msw_admm_update(w->admm);
+}
+
 static uint64_t digest_w(world *w)
 {
     return oom_hash(1, w->w, sizeof w->w);
@@ -343,6 +365,11 @@ static msw_status set_up_saved_adam(world *w)
     return set_up_saved(w, set_up_adam);
 }
 
+static msw_status set_up_saved_projection(world *w)
+{
+    return set_up_saved(w, set_up_projection);
+}
+
 static msw_status set_up_saved_frozen(world *w)
 {
     return set_up_saved(w, set_up_frozen);
@@ -367,6 +394,11 @@ static const scenario scenarios[] = {
     {"admm_update", set_up_update, update, digest_z},
     {"admm_update, soft", set_up_soft, update, digest_w},
     {"admm_run, soft", set_up_soft, run_solver, NULL},
+    {"admm_update, own projection, the first", set_up_projection, update, digest_z},
+    {"admm_update, own projection", set_up_projection_update, update, digest_z},
+    {"admm_freeze, own projection", set_up_projection_update, freeze, digest_w},
+    {"admm_save, own projection", set_up_projection_update, save, digest_image},
+    {"admm_load, own projection", set_up_saved_projection, load, digest_w},
     {"admm_set_importance", set_up_sgd, set_importance, digest_update},
     {"admm_get_z", set_up_update, get_z, oom_digest_extra},
     {"admm_freeze at once", set_up_sgd, freeze, digest_w},

@@ -50,7 +50,7 @@ typedef struct rank {
     int code;
     bool ask_stop;
 
-    unsigned progress_calls;
+    unsigned progress_calls, projections, bad_projection;
     int progress_code;
     msw_status status;
     uint64_t iterations;
@@ -185,7 +185,21 @@ static void add_layers(rank *r)
     }
 }
 
-static uint32_t relaxation; /* of the next solvers */
+static uint32_t relaxation; /* of the next solvers, */
+static bool own_projection; /* that of their layer 0 is their host's */
+
+/* Every third weight is zero. */
+static int thin_out(const msw_projection_call *call, void *user)
+{
+    rank *r = user;
+
+    r->projections++;
+    for (size_t i = 0; i < call->count; i += 3)
+        call->z[i] = 0;
+    if (r->projections == r->bad_projection)
+        call->z[1] = NAN;
+    return 0;
+}
 
 static void open_rank(rank *r, group *g, unsigned number)
 {
@@ -213,6 +227,8 @@ static void open_rank(rank *r, group *g, unsigned number)
     o.relaxation = relaxation;
     assert_int_equal(msw_admm_new(&r->admm, r->ctx, &o), MSW_OK);
     add_layers(r);
+    if (own_projection)
+        assert_int_equal(msw_admm_set_projection(r->admm, 0, thin_out, r), MSW_OK);
     msw_host_init(&r->host);
     r->host.user = r;
     r->host.loss_gradient = loss_gradient;
@@ -342,6 +358,30 @@ static void test_soft_projection(void **state)
     relaxation = MSW_RELAXATION_SOFT;
     test_same_data(state);
     relaxation = MSW_RELAXATION_ADMM;
+}
+
+/* One rank projects for all; what fails there fails everywhere. */
+static void test_own_projection(void **state)
+{
+    (void)state;
+    own_projection = true;
+    for (unsigned count = 2; count <= MOST; count++) {
+        open_group(count);
+        run_group(2 * EVERY);
+        assert_all(MSW_OK);
+        assert_same_bits();
+        for (unsigned i = 0; i < count; i++)
+            assert_int_equal(ranks[i].projections, i ? 0 : 3);
+        ranks[0].bad_projection = 4;
+        run_group(EVERY);
+        assert_all(MSW_E_NUMERIC);
+        assert_same_bits();
+        run_group(EVERY);
+        assert_all(MSW_OK);
+        assert_same_bits();
+        close_group();
+    }
+    own_projection = false;
 }
 
 /* Ranks that share a mini-batch do what one does with all of it, up to rounding; twice
@@ -696,6 +736,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_data),
         cmocka_unit_test(test_soft_projection),
+        cmocka_unit_test(test_own_projection),
         cmocka_unit_test(test_shared_data),
         cmocka_unit_test(test_three_ranks),
         cmocka_unit_test(test_trouble),

@@ -151,9 +151,11 @@ typedef struct msw_admm_progress {
 typedef struct msw_admm_memory {
     size_t size;
     uint64_t state;      /**< D = Z - U, classes, magnitudes, signs: at most 1.15 times
-                              the weights for blocks of 16 weights or more */
+                              the weights for blocks of 16 weights or more; 2 times where
+                              Z is dense */
     uint64_t scratch;    /**< at the most, during an update: for blocks of 9 weights or
-                              more at most half the largest layer, or 1 MiB */
+                              more at most half the largest layer, or 1 MiB; and as much
+                              as the layers whose Z is dense */
     uint64_t gradients;  /**< made by msw_admm_run() for its callbacks */
     uint64_t slots, importance, rollback; /**< opt-in, 0 otherwise */
 } msw_admm_memory;
@@ -205,6 +207,24 @@ typedef struct msw_host {
     int (*allreduce)(void *data, size_t count, msw_real type, void *user);
     uint32_t rank, rank_count; /**< rank < rank_count; 0 and 0: one process */
 } msw_host;
+
+/** What a projection of the host's own works on. Made by the library: read a field only if
+ * it lies within @c size. */
+typedef struct msw_projection_call {
+    size_t size;
+    float *z;                /**< V = W + U, or the weights when freezing: to be replaced by
+                                  the projection. Dense, in the order of the dimensions of
+                                  the layer's tensor */
+    const float *importance; /**< in the same order, > 0; NULL: plain */
+    size_t count;            /**< of each */
+    const msw_plan *plan;
+    double prune, unify;     /**< the layer's wanted shares, as far as the ramp has come */
+    uint32_t layer;
+    uint32_t freezing;       /**< 1: this one is final */
+} msw_projection_call;
+
+/** A projection: see msw_admm_set_projection(). */
+typedef int msw_project(const msw_projection_call *call, void *user);
 
 /** Loss of the network at the weights it is given, for msw_admm_sensitivity(). */
 typedef int msw_evaluate(double *loss, const float *const *weights, uint32_t layer_count,
@@ -282,6 +302,43 @@ MSW_API msw_status msw_admm_set_weights(msw_admm *admm, uint32_t layer,
 MSW_API msw_status msw_admm_set_importance(msw_admm *admm, uint32_t layer,
                                            const msw_tensor *importance) MSW_NODISCARD;
 
+/**
+ * The host's own Z step for a layer: @p project puts the point of a set nearest to what it
+ * is given in its place; what it does not touch is free. Two of every four weights, say:
+ *
+ *     static int two_of_four(const msw_projection_call *call, void *user)
+ *     {
+ *         for (size_t i = 0; i + 4 <= call->count; i += 4)
+ *             zero_the_two_smallest(call->z + i);
+ *         return 0;
+ *     }
+ *     ...
+ *     msw_admm_set_projection(admm, layer, two_of_four, NULL)
+ *
+ * The solver knows nothing of the set: shares and ramp are only told. With importance the
+ * nearest point is that of least sum h_i (v_i - z_i)^2. Of the callback the same is true as
+ * of those of msw_host: it returns 0, and anything else ends the call that needed it with
+ * MSW_E_HOST; of the same solver it may call msw_admm_stop() alone. A result that is not
+ * finite is MSW_E_NUMERIC. Neither the solver nor the weights have changed then, but
+ * importance that it collects may have been taken up. One call for each update and
+ * one for freezing; the same input must give the same output. In a data-parallel
+ * run one rank calls it and the others are given the result.
+ *
+ * Freezing calls it for the weights themselves and takes the result as it is. The structure
+ * of masked retraining is what the result has on the layer's plan: PRUNED blocks where all
+ * is zero, UNIFIED ones where all weights have one absolute value, unless the class is
+ * excluded, and all others FREE, which train freely. So a set is kept by a plan that
+ * shows it: that of two of four by blocks of one weight.
+ *
+ * Z is dense: 2 numbers for each weight of the layer between updates, a third one during an
+ * update. The solver's file has no callback in it: msw_admm_load() wants it to be set, and
+ * refuses otherwise. @p project NULL: back to the shares. MSW_E_INVAL: a layer without a
+ * plan. With a budget: MSW_E_INVAL when that is first used. MSW_E_STATE after the first
+ * penalty, update, run or freeze.
+ */
+MSW_API msw_status msw_admm_set_projection(msw_admm *admm, uint32_t layer,
+                                           msw_project *project, void *user) MSW_NODISCARD;
+
 /* A budget instead of shares for each layer (msw/budget.h): in every projection, of an
  * update and of freezing, all layers together take at most the target, at the least
  * sum over layers of rho_l ||V - Z||^2 for what they take. The ramp goes from all blocks
@@ -323,7 +380,7 @@ MSW_API msw_status msw_admm_set_target(msw_admm *admm, double target) MSW_NODISC
 MSW_API msw_status msw_admm_get_budget(msw_budget_info *out,
                                        const msw_admm *admm) MSW_NODISCARD;
 /** Blocks of a class in the layer's Z or, when frozen, its structure; 0 before the first
- * Z. */
+ * Z, and where Z is dense. */
 MSW_API uint64_t msw_admm_class_count(const msw_admm *admm, uint32_t layer,
                                       msw_class which);
 /** rho of the layer's penalty over msw_admm_rho(): 1 without a budget. */
@@ -437,7 +494,7 @@ MSW_API msw_status msw_admm_save(msw_writer *writer, const msw_admm *admm) MSW_N
 /**
  * Bring the solver, and the weights in the host's tensors, to the state in a file that
  * msw_admm_save() wrote for a solver of the same layers (names, shapes, plans,
- * exclusions) and optimiser. Options other than the learning rate are those the solver
+ * exclusions, projections) and optimiser. Options other than the learning rate are those the solver
  * was made with; for the same bits make it with the same. MSW_E_NOTFOUND: no
  * state in the file; MSW_E_INVAL: that of another solver; MSW_E_CORRUPT: it is not as
  * msw_admm_save() writes it. Solver and weights are then as they were.

@@ -253,6 +253,7 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
     l->plan = plan ? msw_plan_ref(plan) : NULL;
     l->exclude = o.exclude;
     l->per_row = o.per_row;
+    l->envelope = admm->options.relaxation == MSW_RELAXATION_ENVELOPE;
     msw__layer_set_ratios(l, o.prune, o.unify);
     l->rho = plan ? admm->options.rho : (double)NAN;
     l->primal = l->dual = (double)NAN;

@@ -4,6 +4,7 @@
 #define MSW_LIB_ADMM_H
 
 #include "budget.h"
+#include "envelope.h"
 #include "internal.h"
 #include "project.h"
 #include "view.h"
@@ -58,6 +59,7 @@ typedef struct msw__layer {
     /* Where Z has no compact form: Z instead of classes, magnitudes and signs; during an
      * update or freezing, V and then its projection. Dense like D. */
     msw_tensor *z, *proposed;
+    bool envelope;          /* MSW_RELAXATION_ENVELOPE */
     msw_project *project;   /* the host's own; NULL: none */
     void *project_user;
 
@@ -85,7 +87,8 @@ typedef struct msw__admm_scratch {
     size_t *columns[2]; /* of the views of weights and D */
     msw__admm_sums *sums;
     float *choice;      /* of ranks: one per block of all layers */
-    size_t blocks, column_count, sum_count, choice_count;
+    msw__envelope_block *envelope;
+    size_t blocks, column_count, sum_count, choice_count, envelope_count;
 } msw__admm_scratch;
 
 /* Of a data-parallel run; count 0 outside of one. */
@@ -251,6 +254,9 @@ void msw__dense_rescale(msw_admm *admm, msw__layer *layer, double ratio,
                         const msw_tensor *h_old, const msw_tensor *h_new);
 void msw__dense_norm(msw_admm *admm, msw__layer *layer);
 
+/* admm_envelope.c: the same of MSW_RELAXATION_ENVELOPE */
+msw_status msw__layer_relax(msw_admm *admm, msw__layer *layer, double share) MSW_NODISCARD;
+
 /* admm_projection.c: the host's own projection */
 
 /* Of the layer's l->proposed. */
@@ -300,6 +306,8 @@ double msw__next_rho(const msw_admm_options *o, double rho, uint32_t updates);
 /* MSW_RHO_BALANCE: the same, of an update with such residuals. */
 double msw__balanced_rho(const msw_admm_options *o, double rho, uint32_t updates,
                          double primal, double dual);
+/* Lambda of the envelope in the update after @p updates. */
+double msw__envelope_lambda(const msw_admm_options *o, uint32_t updates);
 /* Share of the wanted ratios that the update after @p updates works with, 0 to 1. */
 double msw__ramp(const msw_admm_options *o, uint32_t updates);
 

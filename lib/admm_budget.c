@@ -38,8 +38,8 @@ static msw_status set_budget(msw_admm *admm, double target,
         status = msw__budget_take_options(&o, &store, options);
     if (!status && target != 0 && !target_valid(target))
         status = msw__admm_fail(admm, MSW_E_INVAL, "a budget of %g", target);
-    if (!status && target != 0 && admm->options.relaxation == MSW_RELAXATION_SOFT)
-        status = msw__admm_fail(admm, MSW_E_INVAL, "soft projection takes no budget");
+    if (!status && target != 0 && admm->options.relaxation != MSW_RELAXATION_ADMM)
+        status = msw__admm_fail(admm, MSW_E_INVAL, "this relaxation takes no budget");
     if (status)
         return status;
     admm->budget.options = o;

@@ -152,7 +152,8 @@ static msw_status propose(msw_admm *admm, uint32_t layer, double share)
     dense_job j = job_of(admm, l, 1);
 
     run(admm, v_task, &j);
-    return msw__layer_project(admm, layer, share, false);
+    return l->project ? msw__layer_project(admm, layer, share, false)
+                      : msw__layer_relax(admm, l, share);
 }
 
 /* With |Z'| up to it, as |V| is, D' is finite. */

@@ -10,6 +10,9 @@ enum { OLDEST_OPTIONS = offsetof(msw_admm_options, rho_threshold) };
 /* Beyond them rho and its inverse leave the range of floats. */
 #define MIN_RHO 1e-30
 #define MAX_RHO 1e30
+/* Beyond them the envelope is the identity or the projection. */
+#define MIN_LAMBDA 1e-6
+#define MAX_LAMBDA 1e6
 
 static void default_to(double *value, double standard)
 {
@@ -44,6 +47,8 @@ static void fill_defaults(msw_admm_options *o)
     default_to(&o->soft_factor, 0.95);
     if (o->soft_factor < 0)
         o->soft_factor = 0;
+    default_to(&o->envelope_start, 0.1);
+    default_to(&o->envelope_end, fmax(o->envelope_start, 100));
     default_to(&o->guard, 10);
     default_to(&o->learning_rate, adam ? 0.001 : 0.01);
     default_to(&o->momentum, 0.9);
@@ -72,7 +77,9 @@ static bool options_valid(const msw_admm_options *o)
     return o->rho_schedule <= MSW_RHO_BALANCE && o->optimiser <= MSW_OPTIMISER_ADAM &&
            o->rollback <= 1 && o->updates <= UINT32_MAX && msw__rho_valid(o->rho) &&
            msw__rho_valid(o->rho_end) && in_range(o->rho_factor, 1, MAX_RHO) &&
-           o->relaxation <= MSW_RELAXATION_SOFT && o->soft_factor >= 0 &&
+           o->relaxation <= MSW_RELAXATION_ENVELOPE && o->soft_factor >= 0 &&
+           in_range(o->envelope_start, MIN_LAMBDA, MAX_LAMBDA) &&
+           in_range(o->envelope_end, o->envelope_start, MAX_LAMBDA) &&
            !(o->relaxation == MSW_RELAXATION_SOFT && o->importance_memory) &&
            o->soft_factor < 1 && in_range(o->rho_threshold, 1, HUGE_VAL) &&
            in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&

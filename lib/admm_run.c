@@ -349,7 +349,9 @@ static bool converged(const msw_admm *admm)
     bool all = false;
 
     if (admm->phase != MSW_PHASE_ADMM || !(admm->options.tolerance > 0) ||
-        msw__ramp(&admm->options, admm->updates - 1) < 1)
+        msw__ramp(&admm->options, admm->updates - 1) < 1 ||
+        (admm->options.relaxation == MSW_RELAXATION_ENVELOPE &&
+         admm->updates < admm->options.updates))
         return false;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         if (!admm->layers[i].plan)

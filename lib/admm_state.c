@@ -36,6 +36,8 @@ static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
         if (msw__layer_dense(l)) {
             tasks = msw__element_tasks(l->weights->count);
             s->sum_count = s->sum_count > tasks ? s->sum_count : tasks;
+            if (!l->project && s->envelope_count < p->block_count)
+                s->envelope_count = p->block_count;
             continue;
         }
         if (admm->budget.target)
@@ -60,6 +62,7 @@ void msw__admm_close_scratch(msw_admm *admm)
         msw__free(admm->ctx, s->columns[i], s->column_count, sizeof *s->columns[i]);
     msw__free(admm->ctx, s->sums, s->sum_count, sizeof *s->sums);
     msw__free(admm->ctx, s->choice, s->choice_count, sizeof *s->choice);
+    msw__free(admm->ctx, s->envelope, s->envelope_count, sizeof *s->envelope);
     memset(s, 0, sizeof *s);
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw_tensor_free(admm->layers[i].proposed);
@@ -112,6 +115,10 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
         status = msw__calloc(&memory, admm->ctx, s->choice_count, sizeof *s->choice);
         s->choice = memory;
     }
+    if (!status && all && s->envelope_count > 0) {
+        status = msw__alloc(&memory, admm->ctx, s->envelope_count, sizeof *s->envelope);
+        s->envelope = memory;
+    }
     if (!status && all)
         status = open_proposed(admm);
     if (status)
@@ -132,7 +139,8 @@ uint64_t msw__admm_scratch_bytes(const msw_admm *admm)
     return proposed + (uint64_t)s.blocks * (sizeof *s.candidates + sizeof *s.magnitudes + 1) +
            (uint64_t)s.column_count * 2 * sizeof *s.columns[0] +
            (uint64_t)s.sum_count * sizeof *s.sums +
-           (uint64_t)s.choice_count * sizeof *s.choice;
+           (uint64_t)s.choice_count * sizeof *s.choice +
+           (uint64_t)s.envelope_count * sizeof *s.envelope;
 }
 
 /* State */
@@ -144,7 +152,7 @@ size_t msw__sign_bytes(const msw_plan *p)
 
 bool msw__layer_dense(const msw__layer *l)
 {
-    return l->plan && l->project;
+    return l->plan && (l->project || l->envelope);
 }
 
 void msw__layer_free_state(msw_admm *admm, msw__layer *l)

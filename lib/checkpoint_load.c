@@ -295,6 +295,7 @@ static msw_status read_record(uint32_t *parts, const loaded *in, uint32_t layer)
     l->rho = msw__double_of(msw__load64(bytes + 32));
     l->primal = msw__double_of(msw__load64(bytes + 40));
     l->dual = msw__double_of(msw__load64(bytes + 48));
+    l->envelope = is->envelope;
     l->project = is->project;
     l->project_user = is->project_user;
     if (!parts_valid(in, *parts, is->plan) || !layer_valid(l))

@@ -68,6 +68,14 @@ double msw__balanced_rho(const msw_admm_options *o, double rho, uint32_t updates
     return rho;
 }
 
+double msw__envelope_lambda(const msw_admm_options *o, uint32_t updates)
+{
+    if (updates + 1 >= o->updates)
+        return o->envelope_end;
+    return o->envelope_start * pow(o->envelope_end / o->envelope_start,
+                                   (double)updates / ((double)o->updates - 1));
+}
+
 double msw__ramp(const msw_admm_options *o, uint32_t updates)
 {
     const double length = o->ramp * (double)o->updates;

@@ -167,17 +167,27 @@ static msw_status set_up_frozen(world *w)
     return status ? status : msw_admm_freeze(w->admm);
 }
 
-static msw_status set_up_soft(world *w)
+static msw_status set_up_relaxation(world *w, uint32_t relaxation)
 {
     msw_status status = oom_borrow_tensor(w);
     msw_admm_options o;
 
     msw_admm_options_init(&o);
-    o.relaxation = MSW_RELAXATION_SOFT;
+    o.relaxation = relaxation;
     o.update_every = 2;
     if (!status)
         status = msw_admm_new(&w->admm, w->ctx, &o);
     return status ? status : add_layers(w);
+}
+
+static msw_status set_up_soft(world *w)
+{
+    return set_up_relaxation(w, MSW_RELAXATION_SOFT);
+}
+
+static msw_status set_up_envelope(world *w)
+{
+    return set_up_relaxation(w, MSW_RELAXATION_ENVELOPE);
 }
 
 static int keep_half(const msw_projection_call *call, void *user)
@@ -399,6 +409,8 @@ static const scenario scenarios[] = {
     {"admm_freeze, own projection", set_up_projection_update, freeze, digest_w},
     {"admm_save, own projection", set_up_projection_update, save, digest_image},
     {"admm_load, own projection", set_up_saved_projection, load, digest_w},
+    {"admm_update, envelope", set_up_envelope, update, digest_z},
+    {"admm_run, envelope", set_up_envelope, run_solver, NULL},
     {"admm_set_importance", set_up_sgd, set_importance, digest_update},
     {"admm_get_z", set_up_update, get_z, oom_digest_extra},
     {"admm_freeze at once", set_up_sgd, freeze, digest_w},

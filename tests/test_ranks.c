@@ -360,6 +360,14 @@ static void test_soft_projection(void **state)
     relaxation = MSW_RELAXATION_ADMM;
 }
 
+static void test_envelope(void **state)
+{
+    (void)state;
+    relaxation = MSW_RELAXATION_ENVELOPE;
+    test_same_data(state);
+    relaxation = MSW_RELAXATION_ADMM;
+}
+
 /* One rank projects for all; what fails there fails everywhere. */
 static void test_own_projection(void **state)
 {
@@ -736,6 +744,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_data),
         cmocka_unit_test(test_soft_projection),
+        cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_own_projection),
         cmocka_unit_test(test_shared_data),
         cmocka_unit_test(test_three_ranks),

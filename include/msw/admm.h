@@ -81,7 +81,31 @@ typedef enum msw_relaxation {
      * planned as many; then msw_admm_freeze(). After ISS-P, arXiv 2303.09650. The primal
      * residual is that before the update, the dual one NaN.
      */
-    MSW_RELAXATION_SOFT = 1
+    MSW_RELAXATION_SOFT = 1,
+    /**
+     * ADMM whose Z step is not a projection but goes from the identity to it: a proximal
+     * map of the group envelope of the layer's shares. It shrinks the blocks that are to be
+     * pruned, and in those to be unified what differs from the mean magnitude m:
+     *
+     *   z = sign(v) (p m + q (|v| - m))     0 <= q <= p <= 1
+     *
+     * with p = (1 + lambda) w / (w + lambda) and q = (1 + lambda) u / (u + lambda), where
+     * u <= w in [0, 1] of all blocks minimise
+     *
+     *   sum over blocks of c / (u + lambda) + n m^2 / (w + lambda)
+     *
+     * with sum u at most the number of free blocks and sum w that of blocks not pruned (c
+     * and m as in msw/unified.h; with importance, weighted). Free blocks end with u = w = 1,
+     * unified ones with u = 0, pruned ones with both 0; on the way blocks near the border
+     * are in between, so that the choice is not made at once. A lambda of 0.1 hardly changes
+     * anything; the larger it is, the more it is the projection. It grows by equal factors
+     * from envelope_start at the first update to envelope_end at the last planned one; the
+     * ramp moves the shares besides. msw_admm_freeze() projects. Z is dense: memory as for
+     * msw_admm_set_projection(). Not with a budget, which has no shares. The sum over groups
+     * of ||z_g||^2 / 2u_g is half the squared k-support norm of the groups' norms; after
+     * WGSEF, arXiv 2212.12921, here for two nested classes at once.
+     */
+    MSW_RELAXATION_ENVELOPE = 2
 } msw_relaxation;
 typedef enum msw_residual { MSW_RESIDUAL_PRIMAL = 0, MSW_RESIDUAL_DUAL = 1 } msw_residual;
 typedef enum msw_real { MSW_REAL_FLOAT = 0, MSW_REAL_DOUBLE = 1 } msw_real;
@@ -97,7 +121,8 @@ typedef struct msw_admm_options {
     double rho_end;          /**< 0: 1 for MSW_RHO_TO_END, no bound otherwise */
     double rho_factor;
     double tolerance;        /**< msw_admm_run() stops when ||W-Z|| <= tolerance ||W|| in
-                                  all layers and the ratios are final; 0: never */
+                                  all layers and the ratios, and the envelope's lambda,
+                                  are final; 0: never */
     double ramp;             /**< share of the planned updates over which the ratios rise:
                                   at update k = 1, 2, ... they are r (1 - (1 - t)^3) with
                                   t = k / (ramp updates), up to 1. 0: r at once */
@@ -123,6 +148,9 @@ typedef struct msw_admm_options {
      * msw_admm_add_gradient(). Two numbers more for each weight, a third one during an
      * update. Not with MSW_RELAXATION_SOFT. */
     size_t importance_memory;
+
+    double envelope_start;   /**< lambda of MSW_RELAXATION_ENVELOPE; 0: 0.1 */
+    double envelope_end;     /**< >= envelope_start; 0: 100, or envelope_start if larger */
 } msw_admm_options;
 
 typedef struct msw_layer_options {
@@ -352,7 +380,7 @@ MSW_API msw_status msw_admm_set_projection(msw_admm *admm, uint32_t layer,
  * A budget of @p target in the resource of @p options (NULL: bytes of the plain form); 0:
  * none. Parameters without a plan and all else in the file are options.rest. The other
  * calls that take it up fail with MSW_E_RANGE when even the least that the bounds allow
- * takes more. MSW_E_INVAL with MSW_RELAXATION_SOFT. MSW_E_STATE after the first penalty,
+ * takes more. MSW_E_INVAL with MSW_RELAXATION_SOFT or _ENVELOPE. MSW_E_STATE after the first penalty,
  * update, run or freeze.
  */
 MSW_API msw_status msw_admm_set_budget(msw_admm *admm, double target,

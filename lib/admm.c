@@ -233,7 +233,7 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
     msw__layer *l;
     char *name;
 
-    if (admm->begun || admm->updates > 0)
+    if (msw__admm_started(admm))
         return msw__admm_fail(admm, MSW_E_STATE, "layers come before everything else");
     if (!weights || (plan && !msw__plan_fits(plan, weights)))
         return msw__admm_fail(admm, MSW_E_INVAL,

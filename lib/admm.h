@@ -164,6 +164,11 @@ __attribute__((format(printf, 3, 4)))
 msw_status msw__admm_fail(msw_admm *admm, msw_status status, const char *format, ...);
 /* MSW_E_RANGE with a text when there is no such layer. */
 msw_status msw__admm_layer(msw__layer **out, msw_admm *admm, uint32_t layer) MSW_NODISCARD;
+/* Whether layers, plans and budget stay as they are from now on. */
+static inline bool msw__admm_started(const msw_admm *admm)
+{
+    return admm->begun || admm->updates > 0;
+}
 /* All that a layer holds. */
 void msw__layer_free(msw_admm *admm, msw__layer *layer);
 /* Excluded classes stay at 0. */
@@ -281,8 +286,8 @@ msw_status msw__admm_begin_budget(msw_admm *admm) MSW_NODISCARD;
 msw_status msw__admm_choose(msw_admm *admm, double part,
                             double (*rho)(const msw_admm *admm,
                                           const msw__layer *layer)) MSW_NODISCARD;
-/* The frozen structure of all layers. Half-made on failure. */
-msw_status msw__admm_fit_budget(msw_admm *admm) MSW_NODISCARD;
+/* The structure of all layers at @p part of the budget. Half-made on failure. */
+msw_status msw__admm_fit_budget(msw_admm *admm, double part) MSW_NODISCARD;
 
 /* admm_importance.c */
 

@@ -17,9 +17,10 @@
 
 static msw_status before_beginning(msw_admm *admm, const char *what)
 {
-    return admm->begun ? msw__admm_fail(admm, MSW_E_STATE, "%s comes before everything "
-                                        "but the layers", what)
-                       : MSW_OK;
+    return msw__admm_started(admm)
+               ? msw__admm_fail(admm, MSW_E_STATE, "%s comes before everything but the layers",
+                                what)
+               : MSW_OK;
 }
 
 static bool target_valid(double target)
@@ -38,8 +39,8 @@ static msw_status set_budget(msw_admm *admm, double target,
         status = msw__budget_take_options(&o, &store, options);
     if (!status && target != 0 && !target_valid(target))
         status = msw__admm_fail(admm, MSW_E_INVAL, "a budget of %g", target);
-    if (!status && target != 0 && admm->options.relaxation != MSW_RELAXATION_ADMM)
-        status = msw__admm_fail(admm, MSW_E_INVAL, "this relaxation takes no budget");
+    if (!status && target != 0 && admm->options.relaxation == MSW_RELAXATION_ENVELOPE)
+        status = msw__admm_fail(admm, MSW_E_INVAL, "the group envelope takes no budget");
     if (status)
         return status;
     admm->budget.options = o;
@@ -311,7 +312,7 @@ static msw_status for_layers(msw_admm *admm,
     return status;
 }
 
-msw_status msw__admm_fit_budget(msw_admm *admm)
+msw_status msw__admm_fit_budget(msw_admm *admm, double part)
 {
     msw_status status = check_layers(admm);
 
@@ -320,10 +321,10 @@ msw_status msw__admm_fit_budget(msw_admm *admm)
     if (status)
         return status;
     status = for_layers(admm, rate_layer);
-    if (!status && !admm->begun)
+    if (!status && !msw__admm_started(admm))
         status = msw__admm_begin_budget(admm);
     if (!status)
-        status = msw__admm_choose(admm, 1, rho_now);
+        status = msw__admm_choose(admm, part, rho_now);
     if (!status)
         status = for_layers(admm, take_classes);
     msw__admm_close_scratch(admm);

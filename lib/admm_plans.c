@@ -36,7 +36,7 @@ static msw_status add_plan(msw_admm *admm, uint32_t layer, msw_plan *plan)
 
     if (status)
         return status;
-    if (admm->begun)
+    if (msw__admm_started(admm))
         return msw__admm_fail(admm, MSW_E_STATE, "plans come before everything else");
     if (!plan || !l->plan || !msw__plan_fits(plan, l->weights))
         return msw__admm_fail(admm, MSW_E_INVAL,

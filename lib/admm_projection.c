@@ -15,7 +15,7 @@ static msw_status set_projection(msw_admm *admm, uint32_t layer, msw_project *pr
 
     if (status)
         return status;
-    if (admm->begun || admm->updates > 0)
+    if (msw__admm_started(admm))
         return msw__admm_fail(admm, MSW_E_STATE, "projections come before everything else");
     if (!l->plan)
         return msw__admm_fail(admm, MSW_E_INVAL, "\"%s\" has no plan", l->name);

@@ -86,11 +86,11 @@ msw_status msw__admm_soften(msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             soften(admm, &admm->layers[i], sums);
+    if (!status)
+        admm->updates++; /* before the fits go: what they began stays */
     msw__admm_drop_fits(admm);
     msw__free(admm->ctx, sums, most, sizeof *sums);
-    if (!status) {
-        admm->updates++;
+    if (!status)
         msw__admm_end_round(admm);
-    }
     return status;
 }

@@ -43,14 +43,14 @@ msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing)
 {
     msw_status status = msw__admm_reserve_tasks(admm);
 
-    if (!status && !admm->begun)
+    if (!status && !msw__admm_started(admm))
         status = msw__admm_pick_plans(admm);
     if (!status)
         status = msw__admm_reserve_tasks(admm);
     if (!status)
         status = msw__admm_reserve_columns(admm);
     if (!status && admm->budget.target)
-        return msw__admm_fit_budget(admm);
+        return msw__admm_fit_budget(admm, share);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].project)
             status = msw__layer_fit_own(admm, i, share, freezing);
@@ -70,7 +70,7 @@ void msw__admm_drop_fits(msw_admm *admm)
         admm->layers[i].frozen = NULL;
         admm->layers[i].proposed = NULL;
     }
-    if (!admm->begun)
+    if (!msw__admm_started(admm))
         msw__admm_first_plans(admm);
 }
 

@@ -22,7 +22,7 @@ typedef struct host {
     msw_admm *admm;
 } host;
 
-static host host_new(double ramp)
+static host host_with(double ramp, uint32_t relaxation, double soft_factor)
 {
     static const size_t shapes[LAYERS][2] = {{LARGE_ROWS, LARGE_COLUMNS},
                                              {SMALL_ROWS, SMALL_COLUMNS}};
@@ -33,6 +33,8 @@ static host host_new(double ramp)
     msw_admm_options_init(&o);
     o.updates = UPDATES;
     o.ramp = ramp;
+    o.relaxation = relaxation;
+    o.soft_factor = soft_factor;
     assert_int_equal(msw_context_new(&h.ctx, NULL), MSW_OK);
     assert_int_equal(msw_admm_new(&h.admm, h.ctx, &o), MSW_OK);
     for (uint32_t i = 0; i < LAYERS; i++) {
@@ -51,6 +53,11 @@ static host host_new(double ramp)
         assert_int_equal(msw_admm_add_layer(h.admm, h.weights[i], h.plans[i], NULL), MSW_OK);
     }
     return h;
+}
+
+static host host_new(double ramp)
+{
+    return host_with(ramp, MSW_RELAXATION_ADMM, 0);
 }
 
 static void host_free(host *h)
@@ -455,6 +462,83 @@ static void test_misuse(void **state)
     host_free(&h);
 }
 
+/* Soft projection goes part of the way to what freezing would make of the weights, and
+ * back from a file it goes on with the same amounts and plans. */
+static void soft_projection(void **state)
+{
+    const double alpha = 0.6, target = 40000;
+    host soft = host_with(0, MSW_RELAXATION_SOFT, alpha), again, hard = host_new(0);
+    static uint8_t bytes[1 << 20];
+    msw_writer *writer;
+    msw_reader *reader;
+    uint64_t a, b;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(msw_admm_set_budget(soft.admm, target, NULL), MSW_OK);
+    assert_int_equal(msw_admm_set_budget(hard.admm, target, NULL), MSW_OK);
+    assert_int_equal(msw_admm_freeze(hard.admm), MSW_OK);
+    assert_int_equal(msw_admm_update(soft.admm), MSW_OK);
+    assert_true(info_of(&soft).amount == info_of(&hard).amount);
+    assert_true(info_of(&soft).amount <= target && info_of(&soft).amount > 0.98 * target);
+    for (uint32_t i = 0; i < LAYERS; i++) {
+        const float *w = msw_tensor_data(soft.weights[i]), *z = msw_tensor_data(hard.weights[i]);
+        const float *first = msw_tensor_data(soft.wanted[i]);
+
+        for (size_t k = 0; k < msw_tensor_count(soft.weights[i]); k++)
+            assert_true(fabs(alpha * (double)first[k] + (1 - alpha) * (double)z[k] -
+                             (double)w[k]) <= 1e-6 * fabs((double)w[k]));
+    }
+    /* What it began with stays. */
+    assert_int_equal(msw_admm_set_budget(soft.admm, target, NULL), MSW_E_STATE);
+    assert_int_equal(msw_admm_set_budget_layer(soft.admm, 0, NULL), MSW_E_STATE);
+    assert_int_equal(msw_admm_add_plan(soft.admm, 0, soft.plans[0]), MSW_E_STATE);
+    assert_int_equal(msw_admm_set_target(soft.admm, 0.9 * target), MSW_OK);
+    assert_int_equal(msw_writer_new(&writer, soft.ctx), MSW_OK);
+    assert_int_equal(msw_admm_save(writer, soft.admm), MSW_OK);
+    size = (size_t)msw_writer_bytes(writer);
+    assert_true(size <= sizeof bytes);
+    assert_int_equal(msw_writer_write_buffer(writer, bytes, size), MSW_OK);
+    msw_writer_free(writer);
+    again = host_with(0, MSW_RELAXATION_SOFT, alpha);
+    assert_int_equal(msw_admm_set_budget(again.admm, target, NULL), MSW_OK);
+    assert_int_equal(msw_reader_open_buffer(&reader, again.ctx, bytes, size, NULL), MSW_OK);
+    assert_int_equal(msw_admm_load(again.admm, reader), MSW_OK);
+    msw_reader_free(reader);
+    for (int k = 0; k < 30; k++) {
+        assert_int_equal(msw_admm_update(soft.admm), MSW_OK);
+        assert_int_equal(msw_admm_update(again.admm), MSW_OK);
+    }
+    assert_true(msw_admm_residual(soft.admm, 0, MSW_RESIDUAL_PRIMAL) < 1e-4);
+    assert_int_equal(msw_admm_freeze(soft.admm), MSW_OK);
+    assert_int_equal(msw_admm_freeze(again.admm), MSW_OK);
+    assert_int_equal(msw_admm_hash(&a, soft.admm), MSW_OK);
+    assert_int_equal(msw_admm_hash(&b, again.admm), MSW_OK);
+    assert_int_equal(a, b);
+    assert_true(info_of(&soft).amount <= 0.9 * target);
+    host_free(&soft);
+    host_free(&again);
+    host_free(&hard);
+}
+
+/* Along the ramp the budget falls from all free to the target. */
+static void soft_ramp(void **state)
+{
+    host h = host_with(1, MSW_RELAXATION_SOFT, 0.9);
+    double last = HUGE_VAL;
+
+    (void)state;
+    assert_int_equal(msw_admm_set_budget(h.admm, 40000, NULL), MSW_OK);
+    for (int k = 0; k < UPDATES; k++) {
+        assert_int_equal(msw_admm_update(h.admm), MSW_OK);
+        assert_true(info_of(&h).target < last);
+        assert_true(info_of(&h).amount <= info_of(&h).target);
+        last = info_of(&h).target;
+    }
+    assert_true(last == 40000);
+    host_free(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +546,8 @@ int main(void)
         cmocka_unit_test(test_layers_share), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_target_changes), cmocka_unit_test(test_plans),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(soft_projection),
+        cmocka_unit_test(soft_ramp),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

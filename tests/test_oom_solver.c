@@ -185,6 +185,13 @@ static msw_status set_up_soft(world *w)
     return set_up_relaxation(w, MSW_RELAXATION_SOFT);
 }
 
+static msw_status set_up_soft_budget(world *w)
+{
+    const msw_status status = set_up_soft(w);
+
+    return status ? status : msw_admm_set_budget(w->admm, 1800, NULL);
+}
+
 static msw_status set_up_envelope(world *w)
 {
     return set_up_relaxation(w, MSW_RELAXATION_ENVELOPE);
@@ -409,6 +416,7 @@ static const scenario scenarios[] = {
     {"admm_freeze, own projection", set_up_projection_update, freeze, digest_w},
     {"admm_save, own projection", set_up_projection_update, save, digest_image},
     {"admm_load, own projection", set_up_saved_projection, load, digest_w},
+    {"admm_update, soft, of a budget", set_up_soft_budget, update, digest_w},
     {"admm_update, envelope", set_up_envelope, update, digest_z},
     {"admm_run, envelope", set_up_envelope, run_solver, NULL},
     {"admm_set_importance", set_up_sgd, set_importance, digest_update},

@@ -218,7 +218,7 @@ static void options(void **state)
         assert_int_equal(msw_admm_new(&admm, f.ctx, &o), MSW_E_INVAL);
     }
     o = soft_options();
-    o.relaxation = 2;
+    o.relaxation = 3;
     assert_int_equal(msw_admm_new(&admm, f.ctx, &o), MSW_E_INVAL);
     o = soft_options();
     o.reserved2 = 1;

@@ -160,8 +160,10 @@ typedef struct msw_layer_options {
     uint32_t exclude;        /**< MSW_EXCLUDE_*: classes this layer never uses */
     uint32_t reserved;       /**< 0 */
     uint32_t per_row;        /**< 1: the shares are of each block row, as in
-                                  msw_projection_options. Not with a budget: MSW_E_INVAL
-                                  when it is first used */
+                                  msw_projection_options. Not with a budget, which has no
+                                  shares: it compares single blocks wherever they are, and
+                                  rows of equal numbers are not what costs least for the
+                                  bytes. MSW_E_INVAL when it is first used */
     uint32_t reserved2;      /**< 0 */
 } msw_layer_options;
 #define MSW_ALL_LAYERS UINT32_MAX
@@ -372,7 +374,7 @@ MSW_API msw_status msw_admm_set_projection(msw_admm *admm, uint32_t layer,
  * sum over layers of rho_l ||V - Z||^2 for what they take. The ramp goes from all blocks
  * free to the target. For MSW_SCALE_RMS rho_l is rho of the schedule times a factor that
  * goes as weight / mean w^2 of the layer's first weights, in the penalty as in the
- * projection. The wanted shares of the layers are not looked at. The scratch of an update
+ * projection; with MSW_RELAXATION_SOFT, which has no penalty, in the projection alone. The wanted shares of the layers are not looked at. The scratch of an update
  * is then for all layers, and amounts that have to be measured (transport form, SECONDS)
  * cost some encodings or packings of the network. */
 
@@ -380,7 +382,8 @@ MSW_API msw_status msw_admm_set_projection(msw_admm *admm, uint32_t layer,
  * A budget of @p target in the resource of @p options (NULL: bytes of the plain form); 0:
  * none. Parameters without a plan and all else in the file are options.rest. The other
  * calls that take it up fail with MSW_E_RANGE when even the least that the bounds allow
- * takes more. MSW_E_INVAL with MSW_RELAXATION_SOFT or _ENVELOPE. MSW_E_STATE after the first penalty,
+ * takes more. MSW_E_INVAL with MSW_RELAXATION_ENVELOPE: it has to know how many blocks stay
+ * free before it weighs one, and a budget finds that out in weighing. MSW_E_STATE after the first penalty,
  * update, run or freeze.
  */
 MSW_API msw_status msw_admm_set_budget(msw_admm *admm, double target,

@@ -100,6 +100,7 @@ typedef struct msw_plan msw_plan;       /* msw/plan.h */
 typedef struct msw_unified msw_unified; /* msw/unified.h */
 typedef struct msw_admm msw_admm;       /* msw/admm.h */
 typedef struct msw_budget msw_budget;   /* msw/budget.h */
+typedef struct msw_permutation msw_permutation; /* msw/permutation.h */
 typedef struct msw_gemm msw_gemm;       /* msw/gemm.h */
 typedef struct msw_conv msw_conv;       /* msw/conv.h */
 typedef struct msw_wisdom msw_wisdom;   /* msw/wisdom.h */

@@ -8,6 +8,7 @@
 #include <msw/tensor.h>
 #include <msw/plan.h>
 #include <msw/unified.h>
+#include <msw/permutation.h>
 #include <msw/admm.h>
 #include <msw/budget.h>
 #include <msw/gemm.h>

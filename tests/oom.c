@@ -69,6 +69,7 @@ static void destroy(world *w)
     msw_gemm_free(w->gemm);
     msw_conv_free(w->conv);
     msw_budget_free(w->budget);
+    msw_permutation_free(w->permutation);
     msw_admm_free(w->admm);
     msw_writer_free(w->writer);
     msw_reader_free(w->reader);

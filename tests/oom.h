@@ -20,6 +20,7 @@ typedef struct world {
     msw_plan *plan, *made_plan;
     msw_unified *u, *made_u;
     msw_budget *budget;
+    msw_permutation *permutation;
     msw_admm *admm;
     msw_gemm *gemm;
     msw_conv *conv;

@@ -33,6 +33,81 @@ static uint64_t digest_plan(world *w)
                 msw_plan_column_permutation(w->made_plan), 3 * sizeof(uint32_t));
 }
 
+/* Permutations */
+
+static msw_status new_permutation(world *w)
+{
+    w->status = msw_permutation_new(&w->permutation, w->ctx);
+    return oom_made(w, w->permutation);
+}
+
+static msw_status add_layers(world *w)
+{
+    msw_permutation_layer l;
+    msw_status status;
+
+    msw_permutation_layer_init(&l);
+    l.prune = l.unify = 0.4;
+    l.importance = w->tensor;
+    for (uint32_t i = 1; i < 6; i++) { /* axes beyond the room there is at first */
+        l.row_axis = 10 + 2 * i;
+        l.column_axis = 11 + 2 * i;
+        status = msw_permutation_add(w->permutation, w->plan, w->weights, &l);
+        if (status)
+            return status;
+    }
+    return MSW_OK;
+}
+
+static msw_status set_up_permutation(world *w)
+{
+    msw_permutation_layer l;
+
+    for (size_t i = 0; i < COUNT; i++)
+        w->extra[i] *= w->extra[i];
+    msw_permutation_layer_init(&l);
+    l.prune = l.unify = 0.4;
+    l.row_axis = 3;
+    if (oom_borrow_tensor(w) || msw_permutation_new(&w->permutation, w->ctx))
+        return MSW_E_INVAL;
+    l.importance = w->tensor;
+    return msw_permutation_add(w->permutation, w->plan, w->weights, &l);
+}
+
+static msw_status search(world *w)
+{
+    return msw_permutation_search(w->permutation, 2);
+}
+
+static uint64_t digest_orders(world *w)
+{
+    return oom_hash(1, msw_permutation_order(NULL, w->permutation, 3),
+                    ROWS * sizeof(uint32_t));
+}
+
+static msw_status set_up_search(world *w)
+{
+    const msw_status status = set_up_permutation(w);
+
+    return status ? status : search(w);
+}
+
+static msw_status permuted_plan(world *w)
+{
+    w->status = msw_permutation_plan(&w->made_plan, w->permutation, 0);
+    return oom_made(w, w->made_plan);
+}
+
+static uint64_t digest_columns(world *w)
+{
+    return oom_hash(1, msw_plan_column_permutation(w->made_plan), COLUMNS * sizeof(uint32_t));
+}
+
+static msw_status apply_order(world *w)
+{
+    return msw_permutation_apply(w->tensor, 0, w->permutation, 3, 0, 0);
+}
+
 /* Unified weights */
 
 static msw_status project_plain(world *w)
@@ -164,6 +239,11 @@ static const scenario scenarios[] = {
     {"tensor_new", NULL, new_tensor, oom_digest_tensor},
     {"tensor_borrow", NULL, oom_borrow_tensor, oom_digest_tensor},
     {"plan_new", NULL, new_plan, digest_plan},
+    {"permutation_new", NULL, new_permutation, NULL},
+    {"permutation_add", set_up_permutation, add_layers, NULL},
+    {"permutation_search", set_up_permutation, search, digest_orders},
+    {"permutation_plan", set_up_search, permuted_plan, digest_columns},
+    {"permutation_apply", set_up_search, apply_order, oom_digest_extra},
     {"unified_from", NULL, project_plain, oom_digest_unified},
     {"unified_from weighted", set_up_importance, project_weighted, oom_digest_unified},
     {"unified_new", oom_set_up_unified, new_unified, oom_digest_unified},

@@ -103,6 +103,7 @@ static void test_give(void **state)
 #define STRUCTS(X)                                                                 \
     X(msw_context_options) X(msw_plan_options) X(msw_block) X(msw_plan_info)       \
     X(msw_projection_options) X(msw_unified_info) X(msw_verify_info)               \
+    X(msw_permutation_layer) X(msw_permutation_info)                               \
     X(msw_budget_options) X(msw_budget_layer) X(msw_budget_info)                   \
     X(msw_admm_options) X(msw_layer_options) X(msw_admm_memory) X(msw_host)        \
     X(msw_sensitivity_point)                                                       \
@@ -351,6 +352,32 @@ static msw_status call_budget_info(void *out)
     return status;
 }
 
+static msw_status call_permutation_layer(void *o)
+{
+    msw_permutation *p;
+    msw_status status = msw_permutation_new(&p, shared_context);
+
+    if (!status)
+        status = msw_permutation_add(p, shared_plan, shared_weights, o);
+    msw_permutation_free(p);
+    return status;
+}
+
+static msw_status call_permutation_info(void *out)
+{
+    msw_permutation *p;
+    msw_status status = msw_permutation_new(&p, shared_context);
+
+    if (!status)
+        status = msw_permutation_add(p, shared_plan, shared_weights, NULL);
+    if (!status)
+        status = msw_permutation_search(p, 1);
+    if (!status)
+        status = msw_permutation_get_info(out, p, 0);
+    msw_permutation_free(p);
+    return status;
+}
+
 static msw_status call_admm(void *o)
 {
     msw_admm *admm;
@@ -515,6 +542,8 @@ static void test_structs(void **state)
     INPUT(msw_conv_call, call_conv_run, prepare_conv_call);
     LONGER_OUTPUT(msw_gemm_info, call_conv_info, bytes_mapped);
     INPUT(msw_batch_norm, call_batch_norm, prepare_batch_norm);
+    INPUT(msw_permutation_layer, call_permutation_layer, NULL);
+    OUTPUT(msw_permutation_info, call_permutation_info);
     INPUT(msw_budget_options, call_budget, NULL);
     INPUT(msw_budget_layer, call_budget_layer, NULL);
     OUTPUT(msw_budget_info, call_budget_info);

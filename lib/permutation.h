@@ -17,7 +17,7 @@ typedef struct msw__axis_order {
     uint32_t *given;   /* and the result. NULL before one */
 } msw__axis_order;
 
-enum { MSW__AXIS_NONE = UINT32_MAX }; /* a side that stays as it is */
+#define MSW__AXIS_NONE UINT32_MAX /* a side that stays as it is */
 
 /* The rows or the columns of a layer. */
 typedef struct msw__side {

@@ -3,6 +3,7 @@
  * weights, and of a LeNet's of examples/fashion/ where its file is given.
  *
  *   permutation-bench [LENET.f32]     as fashion-train --save writes it */
+#define _GNU_SOURCE
 #include <msw/msw.h>
 
 #include <math.h>

@@ -34,9 +34,9 @@ INLINE __m512 both_halves(__m256 low, __m256 high)
     return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
-INLINE __m512 whole_table(const float *x)
+INLINE __m512 whole_table(const float *x, size_t step)
 {
-    const table t = build_table(x);
+    const table t = build_table_of(x, step);
 
     return both_halves(t.low, t.high);
 }
@@ -73,8 +73,8 @@ INLINE void run_quads_of_halves(const bool ONE, const quads *q, const float *x, 
     __m512 first[MSW__UNITS], second[MSW__UNITS];
 
     UNROLL for (int u = 0; u < MSW__UNITS; u++, x += MSW__UNIT) {
-        first[u] = whole_table(x);
-        second[u] = whole_table(x + MSW__GROUP);
+        first[u] = whole_table(x, 1);
+        second[u] = whole_table(x + MSW__GROUP, 1);
     }
     for (uint32_t i = 0; i < q->count; i++) {
         float *to = sums + (size_t)q->strips[i] * LANES_OF_ONE;
@@ -185,7 +185,7 @@ INLINE void add_two(const int C, const int N, const uint32_t BANDS, const bool P
 }
 
 INLINE void run_quads_of_more(const int C, const uint32_t BANDS, const bool PAIRED,
-                              const quads *q, uint32_t units, const float *x, float *sums,
+                              const quads *q, uint32_t units, source from, float *sums,
                               size_t next)
 {
     enum { HALF_LANES = 0xff };
@@ -194,10 +194,12 @@ INLINE void run_quads_of_more(const int C, const uint32_t BANDS, const bool PAIR
     for (int u = 0; u < (int)units; u += N) {
         __m512 tables[4][2 * MSW__UNITS];
 
-        UNROLL for (int i = 0; i < N; i++)
-            UNROLL for (int c = 0; c < C; c++, x += MSW__UNIT) {
-                tables[c][2 * i] = whole_table(x);
-                tables[c][2 * i + 1] = whole_table(x + MSW__GROUP);
+        UNROLL for (int i = 0; i < N; i++, from.x += from.unit)
+            UNROLL for (int c = 0; c < C; c++) {
+                const float *x = from.x + (unsigned)c * from.column;
+
+                tables[c][2 * i] = whole_table(x, from.row);
+                tables[c][2 * i + 1] = whole_table(x + MSW__GROUP * from.row, from.row);
             }
         for (uint32_t i = 0; i < q->count; i++) {
             const uint32_t strip = q->strips[i], odd = strip % 2;

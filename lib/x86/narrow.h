@@ -8,7 +8,7 @@
  *   VECTORS_OF_16 and
  *   run_quads_of_one(bands, paired, quads, x, sums)    for one column of X; the halves of
  *                                 the sums of a strip are to be added
- *   run_quads_of_more(C, bands, paired, quads, units, x, sums, next)
+ *   run_quads_of_more(C, bands, paired, quads, units, source, sums, next)
  *   KERNEL                        name of the function
  *
  * Panels are 4 columns wide, or 2 or 1 where fewer are left: C says which. Lanes beyond the
@@ -181,7 +181,7 @@ INLINE void run_unit_of_quads(const int C, const uint32_t BANDS, const bool PAIR
 
 INLINE const uint32_t *run_quads(const int C, const uint32_t BANDS, const bool PAIRED,
                                  const run *r, const uint32_t *code, uint32_t n,
-                                 uint32_t units, const float *x)
+                                 uint32_t units, const source *from)
 {
     const uint32_t *index = aligned(r, code + n);
     const uint32_t *magnitudes = index + (size_t)n * MSW__QUAD_INDEX;
@@ -189,12 +189,12 @@ INLINE const uint32_t *run_quads(const int C, const uint32_t BANDS, const bool P
 
 #ifdef VECTORS_OF_16
     if (C == 1)
-        run_quads_of_one(BANDS, PAIRED, &q, x, r->sums);
+        run_quads_of_one(BANDS, PAIRED, &q, from->x, r->sums);
     else
-        run_quads_of_more(C, BANDS, PAIRED, &q, units, x, r->sums, r->next);
+        run_quads_of_more(C, BANDS, PAIRED, &q, units, *from, r->sums, r->next);
 #else
-    for (uint32_t u = 0; u < units; u++, x += MSW__UNIT * C)
-        run_unit_of_quads(C, BANDS, PAIRED, r, &q, u, x);
+    for (uint32_t u = 0; u < units; u++)
+        run_unit_of_quads(C, BANDS, PAIRED, r, &q, u, from->x + u * from->unit);
 #endif
     return magnitudes + n * MSW__UNITS * magnitude_words(BANDS, PAIRED);
 }
@@ -273,6 +273,23 @@ INLINE void store_some(float *y, size_t n, __m128 v)
     }
 }
 
+/* 8 rows of 4 columns that lie together. */
+INLINE void store_square(float *y, size_t y_row, const __m256 *value)
+{
+    const __m256 a = _mm256_unpacklo_ps(value[0], value[1]);
+    const __m256 b = _mm256_unpackhi_ps(value[0], value[1]);
+    const __m256 c = _mm256_unpacklo_ps(value[2], value[3]);
+    const __m256 d = _mm256_unpackhi_ps(value[2], value[3]);
+    const __m256 row[4] = {/* and 4 further on in the upper half */
+        _mm256_shuffle_ps(a, c, 0x44), _mm256_shuffle_ps(a, c, 0xee),
+        _mm256_shuffle_ps(b, d, 0x44), _mm256_shuffle_ps(b, d, 0xee)};
+
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        _mm_storeu_ps(y + i * y_row, _mm256_castps256_ps128(row[i]));
+        _mm_storeu_ps(y + (i + 4) * y_row, _mm256_extractf128_ps(row[i], 1));
+    }
+}
+
 /* Columns that lie together, of rows that do not. */
 INLINE void store_across(const int C, const run *r, uint32_t row, uint32_t rows,
                          const __m256 *value)
@@ -281,6 +298,10 @@ INLINE void store_across(const int C, const run *r, uint32_t row, uint32_t rows,
     float *y = p->y + row * p->y_row + r->column;
     float v[MAX_COLUMNS][MSW__NARROW_LANES] __attribute__((aligned(32)));
 
+    if (C == MAX_COLUMNS && rows == MSW__NARROW_LANES && r->width == (size_t)C) {
+        store_square(y, p->y_row, value);
+        return;
+    }
     UNROLL for (int c = 0; c < MAX_COLUMNS; c++)
         _mm256_store_ps(v[c], value[c < C ? c : 0]);
     for (uint32_t i = 0; i < rows; i += 4) {
@@ -333,20 +354,52 @@ INLINE void store_strip(const int C, const uint32_t BANDS, const run *r, uint32_
         store_across(C, r, row, rows, value);
 }
 
+#ifdef VECTORS_OF_16
+/* Do only quads use the stage's rows of X, and can these be read where they are? */
+INLINE bool only_quads(const int C, const run *r, const msw__stage *s)
+{
+    const uint32_t *header = r->w->code + s->code;
+    const uint32_t *column = r->w->column + s->column;
+    bool only = C == MAX_COLUMNS && s->slices == MSW__UNITS && !r->w->skips &&
+                r->w->in_order && r->width == (size_t)C && header[MSW__QUADS];
+
+    for (uint32_t u = 0; only && u < MSW__UNITS; u++)
+        only = !header[MSW__LOOKUPS_OF + u] && !header[MSW__FREE_OF + u] &&
+               column[u * MSW__UNIT] == column[0] + u * MSW__UNIT &&
+               is_whole(column + u * MSW__UNIT);
+    return only;
+}
+#endif
+
 INLINE void run_stage(const int C, const uint32_t BANDS, const bool PAIRED, const run *r,
                       const msw__stage *s)
 {
     const uint32_t *header = r->w->code + s->code, *code = header + MSW__NARROW_HEADER;
-    const float *x = load_panel(C, r, s);
+    const float *x;
 
+#ifdef VECTORS_OF_16
+    if (C == MAX_COLUMNS && only_quads(C, r, s)) {
+        const msw__product *p = r->p;
+        const source there = {
+            p->x + r->column * p->x_column + r->w->column[s->column] * p->x_row,
+            MSW__UNIT * p->x_row, p->x_column, p->x_row};
+
+        run_quads(C, BANDS, PAIRED, r, code, header[MSW__QUADS], s->slices, &there);
+        return;
+    }
+#endif
+    x = load_panel(C, r, s);
     if (r->w->skips && is_huge(x, (size_t)s->slices * (size_t)C)) {
         if (x != r->panel)
             memcpy(r->panel, x, MSW__UNITS * MSW__UNIT * sizeof *x);
         msw__narrow_stage_c(r, s);
         return;
     }
-    if (header[MSW__QUADS])
-        code = run_quads(C, BANDS, PAIRED, r, code, header[MSW__QUADS], s->slices, x);
+    if (header[MSW__QUADS]) {
+        const source panel = {x, MSW__UNIT * (unsigned)C, MSW__UNIT, 1};
+
+        code = run_quads(C, BANDS, PAIRED, r, code, header[MSW__QUADS], s->slices, &panel);
+    }
     for (uint32_t u = 0; u < s->slices; u++) {
         const float *unit = x + u * MSW__UNIT * (uint32_t)C;
         const uint32_t lookups = header[MSW__LOOKUPS_OF + u], n = header[MSW__FREE_OF + u];

@@ -19,21 +19,33 @@ static const float table_signs[MSW__GROUP - 1][8] __attribute__((aligned(32))) =
     {1, 1, 1, 1, -1, -1, -1, -1},
 };
 
-/* All signed sums of 4. */
-INLINE table build_table(const float *x)
+/* All signed sums of 4, which are `step` apart. */
+INLINE table build_table_of(const float *x, size_t step)
 {
-    const __m256 last = _mm256_set1_ps(x[3]);
+    const __m256 last = _mm256_set1_ps(x[3 * step]);
     __m256 sum = _mm256_mul_ps(_mm256_load_ps(table_signs[0]), _mm256_set1_ps(x[0]));
 
-    sum = _mm256_fmadd_ps(_mm256_load_ps(table_signs[1]), _mm256_set1_ps(x[1]), sum);
-    sum = _mm256_fmadd_ps(_mm256_load_ps(table_signs[2]), _mm256_set1_ps(x[2]), sum);
+    sum = _mm256_fmadd_ps(_mm256_load_ps(table_signs[1]), _mm256_set1_ps(x[step]), sum);
+    sum = _mm256_fmadd_ps(_mm256_load_ps(table_signs[2]), _mm256_set1_ps(x[2 * step]), sum);
     return (table){_mm256_add_ps(sum, last), _mm256_sub_ps(sum, last)};
+}
+
+INLINE table build_table(const float *x)
+{
+    return build_table_of(x, 1);
 }
 
 INLINE size_t magnitude_words(const uint32_t BANDS, const bool PAIRED)
 {
     return (size_t)BANDS * (PAIRED ? 1 : MSW__UNIT_GROUPS);
 }
+
+/* Where the rows of X of a stage are: element i of unit u for column c is
+ * x[u * unit + c * column + i * row]. */
+typedef struct source {
+    const float *x;
+    size_t unit, column, row;
+} source;
 
 /* Of a stage, for all its units. */
 typedef struct quads {

@@ -163,9 +163,12 @@ static const char *check_records(walk *k, size_t strip, size_t lookups, size_t p
     for (size_t i = 0; i < lookups; i++, code += lookup_words)
         if (!table_record(k, strip, code, full, i))
             return "a look-up";
-    for (size_t i = 0; i < products; i++, code += product_words)
+    for (size_t i = 0; i < products; i++, code += product_words) {
         if (!free_record(k, strip, code))
             return "free weights";
+        if (i && *code <= code[-(ptrdiff_t)product_words])
+            return "the order of free weights";
+    }
     w->lookups += (uint64_t)lookups * w->groups * w->strip_rows;
     w->products += (uint64_t)products * w->columns * w->strip_rows;
     w->records += lookups + products;

@@ -66,8 +66,8 @@ typedef struct msw__product {
  *   table record    magnitude, place of its first table unless the strip has a record for
  *                   each table of the stage, one word per group: the index for row r of
  *                   the strip in bits 4r to 4r + 3
- *   free record     place of its first row of the panel buffer, `columns` times
- *                   `strip_rows` weights, column by column
+ *   free record     place of its first row of the panel buffer, which ascend; `columns`
+ *                   times `strip_rows` weights, column by column
  *
  * Places are byte offsets for panels of full width.
  *

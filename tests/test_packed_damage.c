@@ -259,6 +259,36 @@ static void test_swaps(void **state)
     }
 }
 
+/* Strips whose slices are the same run together. */
+static void test_order_of_free_records(void **state)
+{
+    enum { WIDTH = 4, HEIGHT = 2, RECORD = 1 + WIDTH * HEIGHT };
+    const weights_spec spec = {ROWS, COLUMNS, HEIGHT, WIDTH, 0, 0, false, false, 5};
+    uint8_t strips[ROWS];
+    msw_context *ctx = packed_context(MSW_CPU_C, NULL);
+    msw__packed_walk walk = {.strips = strips, .values = true};
+    msw__gemm_table table;
+    msw__packing w;
+    uint32_t *place, first;
+    weights t;
+
+    (void)state;
+    weights_make(&t, ctx, &spec);
+    walk.plan = t.u->plan;
+    msw__gemm_table_init(&table, MSW_CPU_C);
+    assert_int_equal(msw__wide_pack(&w, ctx, t.u, table.traits[MSW__GEMM_WIDE]), MSW_OK);
+    assert_null(msw__wide_check(&w, &walk));
+    place = w.code + MSW__WIDE_HEADER;
+    first = *place;
+    *place = place[RECORD];
+    assert_non_null(msw__wide_check(&w, &walk)); /* twice the same */
+    place[RECORD] = first;
+    assert_non_null(msw__wide_check(&w, &walk));
+    msw__packing_free(&w, ctx);
+    weights_free(&t);
+    msw_context_free(ctx);
+}
+
 /* The file cut off, and the payload cut off in a file that is otherwise right. */
 static void test_truncated(void **state)
 {
@@ -556,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_field_abuse),
         cmocka_unit_test(test_high_bits),
         cmocka_unit_test(test_swaps),
+        cmocka_unit_test(test_order_of_free_records),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_records),
         cmocka_unit_test(test_groups),

@@ -4,13 +4,15 @@
 typedef __m256 vector;
 typedef __m256i mask;
 
-enum { LANES = 8 };
+enum { LANES = 8, ROWS = 6 };
 #define KERNEL msw__wide_avx2
 
 #define zero_v() _mm256_setzero_ps()
 #define set1_v(f) _mm256_set1_ps(f)
 #define load_v(p) _mm256_load_ps(p)
 #define store_v(p, a) _mm256_store_ps(p, a)
+#define store_any(p, a) _mm256_storeu_ps(p, a)
+#define load_any(p) _mm256_loadu_ps(p)
 #define add_v(a, b) _mm256_add_ps(a, b)
 #define sub_v(a, b) _mm256_sub_ps(a, b)
 #define neg_v(a) _mm256_xor_ps(a, _mm256_set1_ps(-0.0f))

@@ -4,7 +4,7 @@
 typedef __m512 vector;
 typedef __mmask16 mask;
 
-enum { LANES = 16 };
+enum { LANES = 16, ROWS = 8 };
 #define KERNEL msw__wide_avx512
 #define HALF_KERNEL msw__wide_avx2 /* for panels of up to 8 columns */
 
@@ -12,6 +12,8 @@ enum { LANES = 16 };
 #define set1_v(f) _mm512_set1_ps(f)
 #define load_v(p) _mm512_load_ps(p)
 #define store_v(p, a) _mm512_store_ps(p, a)
+#define store_any(p, a) _mm512_storeu_ps(p, a)
+#define load_any(p) _mm512_loadu_ps(p)
 #define add_v(a, b) _mm512_add_ps(a, b)
 #define sub_v(a, b) _mm512_sub_ps(a, b)
 #define neg_v(a) _mm512_xor_ps(a, _mm512_set1_ps(-0.0f))

@@ -5,8 +5,10 @@
  *                               fma_v (a * b + c), min_v, max_v (the second where one is
  *                               NaN)
  *   mask, mask_of(n)            of the first n lanes, and load_mask
+ *   load_any, store_any         where nothing is aligned
  *   store_first(p, n, a)        stores n lanes, at most all
  *   mask_from(m, n)             of lanes m to n - 1, and load_more (those and no others)
+ *   ROWS                        of which there are registers for the sums
  *   KERNEL                      name of the function
  *
  * A panel is 2 vectors wide, or 1 where fewer columns are left: NV says which. */
@@ -19,6 +21,7 @@
 #define UNROLL _Pragma("GCC unroll 64")
 
 enum { STRIPS_AHEAD = 8 }; /* of which y is prefetched */
+enum { FEW_ROWS = 4 };     /* a strip of fewer does not keep the processor busy */
 
 /* Some lanes of a vector of columns of X that lie together. */
 typedef struct piece {
@@ -140,6 +143,7 @@ INLINE void store_strip(const int H, const int NV, const run *r, uint32_t row,
 {
     const msw__product *p = r->p;
     const vector low = set1_v(p->low), high = set1_v(p->high);
+    const bool whole = r->width == (size_t)NV * LANES;
 
     UNROLL for (int i = 0; i < H; i++)
         if ((uint32_t)i < rows) {
@@ -150,8 +154,11 @@ INLINE void store_strip(const int H, const int NV, const run *r, uint32_t row,
                 vector value = add_v(sum[i * NV + v], bias);
                 if (p->beta)
                     value = add_v(value, load_mask(y + v * LANES, r->use[v]));
-                store_first(y + v * LANES, r->width - (size_t)v * LANES,
-                            min_v(high, max_v(low, value)));
+                value = min_v(high, max_v(low, value));
+                if (whole) /* masked stores take longer */
+                    store_any(y + v * LANES, value);
+                else
+                    store_first(y + v * LANES, r->width - (size_t)v * LANES, value);
             }
         }
 }
@@ -246,45 +253,126 @@ INLINE size_t pace(size_t all, size_t n)
     return n ? (all + n - 1) / n : 0;
 }
 
+/* The sums of the strip at @p code, as they were left, */
+INLINE void begin_strip(const int H, const int NV, const run *r, const uint32_t *code,
+                        vector *sum)
+{
+    const float *sums = r->sums + (size_t)(code[0] & MSW__STRIP_MASK) * H * NV * LANES;
+
+    if (code[0] & MSW__STRIP_FIRST)
+        UNROLL for (int i = 0; i < H * NV; i++)
+            sum[i] = zero_v();
+    else
+        UNROLL for (int i = 0; i < H * NV; i++)
+            sum[i] = load_v(sums + i * LANES);
+}
+
+/* ... and to where they are to be next. */
+INLINE void end_strip(const int H, const int NV, const run *r, const uint32_t *code,
+                      const vector *sum)
+{
+    float *sums = r->sums + (size_t)(code[0] & MSW__STRIP_MASK) * H * NV * LANES;
+    const bool last = code[0] & MSW__STRIP_LAST;
+    const uint32_t row = code[1], rows = code[2] >> 24;
+
+    if (last && !r->p->across) {
+        store_strip(H, NV, r, row, rows, sum);
+        return;
+    }
+    UNROLL for (int i = 0; i < H * NV; i++)
+        store_v(sums + i * LANES, sum[i]);
+    if (last)
+        store_strip_rows(r, NV * LANES, row, rows, sums);
+}
+
+/* Strips of few rows, of which each has a free record for every slice, and nothing else,
+ * are run together: what they read of X is the same. */
+
+/* Words of such a strip. */
+INLINE size_t free_strip_words(const int H, const run *r, const msw__stage *s)
+{
+    return MSW__WIDE_HEADER + (size_t)s->slices * (1 + r->w->columns * (uint32_t)H);
+}
+
+/* Records of a strip are in the order of the slices, so that no more need be compared. */
+INLINE bool all_free(const int H, const int COUNT, const run *r, const msw__stage *s,
+                     const uint32_t *code)
+{
+    const size_t words = free_strip_words(H, r, s);
+
+    for (int j = 0; j < COUNT; j++)
+        if ((code[(size_t)j * words + 2] & 0xffffff) != s->slices << 12)
+            return false;
+    return true;
+}
+
+INLINE void run_together(const int H, const int NV, const int COUNT, const run *r,
+                         const msw__stage *s, const uint32_t *code)
+{
+    const size_t words = free_strip_words(H, r, s);
+    const uint32_t *next = code + MSW__WIDE_HEADER;
+    vector sum[ROWS * 2];
+
+    UNROLL for (int j = 0; j < COUNT; j++)
+        begin_strip(H, NV, r, code + (size_t)j * words, sum + j * H * NV);
+    for (uint32_t k = 0; k < s->slices; k++) {
+        const float *x = (const float *)(const void *)((const char *)r->panel +
+                                                       (*next++ >> r->shift));
+
+        for (uint32_t c = r->w->columns; c; c--, next += H, x += NV * LANES) {
+            vector xv[2];
+
+            UNROLL for (int v = 0; v < NV; v++)
+                xv[v] = load_v(x + v * LANES);
+            UNROLL for (int i = 0; i < COUNT * H; i++) {
+                const vector f = set1_v(bits_to_float(next + (size_t)(i / H) * words + i % H));
+                UNROLL for (int v = 0; v < NV; v++)
+                    sum[i * NV + v] = fma_v(f, xv[v], sum[i * NV + v]);
+            }
+        }
+    }
+    UNROLL for (int j = 0; j < COUNT; j++)
+        end_strip(H, NV, r, code + (size_t)j * words, sum + j * H * NV);
+}
+
 INLINE void run_strips(const int H, const int NV, const uint32_t GROUPS, run *r,
                        const msw__stage *s)
 {
+    const int COUNT = H < FEW_ROWS ? ROWS / H : 1;
     const uint32_t columns = r->w->columns;
     const uint32_t *code = r->w->code + s->code;
+    uint32_t together = 0; /* strips that have been run with those before */
     const size_t x_pace = pace(r->next_count, s->strips);
     const uint32_t *ahead = code; /* of strip number `known` */
     uint32_t known = s->finished && !r->p->across ? 0 : s->strips;
 
     for (uint32_t n = 0; n < s->strips; n++) {
-        const uint32_t head = code[0], row = code[1], counts = code[2];
-        float *sums = r->sums + (size_t)(head & MSW__STRIP_MASK) * H * NV * LANES;
+        const uint32_t *const head = code, counts = code[2];
         vector sum[MSW__WIDE_STRIP * 2];
 
-        code += MSW__WIDE_HEADER;
         prefetch_x(NV, r, x_pace);
         for (int k = 0; k < 2 && known < s->strips && known < n + STRIPS_AHEAD; k++) {
             prefetch_y(H, NV, r, ahead);
             ahead = next_strip(H, GROUPS, r, ahead, s->tables);
             known++;
         }
-        if (head & MSW__STRIP_FIRST)
-            UNROLL for (int i = 0; i < H * NV; i++)
-                sum[i] = zero_v();
-        else
-            UNROLL for (int i = 0; i < H * NV; i++)
-                sum[i] = load_v(sums + i * LANES);
+        if (COUNT > 1 && together) {
+            together--;
+            continue;
+        }
+        if (COUNT > 1 && n + COUNT <= s->strips && all_free(H, COUNT, r, s, code)) {
+            run_together(H, NV, COUNT, r, s, code);
+            code += COUNT * free_strip_words(H, r, s);
+            together = COUNT - 1;
+            continue;
+        }
+        code += MSW__WIDE_HEADER;
+        begin_strip(H, NV, r, head, sum);
         code = table_records(H, NV, GROUPS, r, code, counts & 0xfff,
                              (counts & 0xfff) == s->tables, sum);
         for (uint32_t k = counts >> 12 & 0xfff; k; k--)
             code = free_record(H, NV, r, code, columns, sum);
-        if (head & MSW__STRIP_LAST && !r->p->across) {
-            store_strip(H, NV, r, row, counts >> 24, sum);
-            continue;
-        }
-        UNROLL for (int i = 0; i < H * NV; i++)
-            store_v(sums + i * LANES, sum[i]);
-        if (head & MSW__STRIP_LAST)
-            store_strip_rows(r, NV * LANES, row, counts >> 24, sums);
+        end_strip(H, NV, r, head, sum);
     }
 }
 

@@ -31,9 +31,9 @@ INLINE const float *at(const float *x, size_t place)
     return (const float *)((uintptr_t)x + place * sizeof *x);
 }
 
-/* How a stage reads X: its columns together, in one or two pieces of each vector, or in
- * any number. */
-enum { TOGETHER = 0, ONE_PIECE = 1, TWO_PIECES = 2, PIECES = 3 };
+/* How a stage reads X: its columns together, and if WHOLE, as many as a panel has; or in
+ * one or two pieces of each vector, or in any number. */
+enum { TOGETHER = 0, ONE_PIECE = 1, TWO_PIECES = 2, PIECES = 3, WHOLE = 4 };
 
 /* Vector v of the panel's part of a row of x. */
 INLINE vector load_x(const int SOURCE, const run *r, uint32_t row, int v)
@@ -43,6 +43,8 @@ INLINE vector load_x(const int SOURCE, const run *r, uint32_t row, int v)
 
     if (row == MSW__NO_COLUMN)
         return value;
+    if (SOURCE == WHOLE)
+        return load_any(r->p->x + row * r->p->x_row + r->column + v * LANES);
     if (SOURCE == TOGETHER)
         return load_mask(r->p->x + row * r->p->x_row + r->column + v * LANES, r->use[v]);
     for (size_t k = 0; k < (SOURCE == PIECES ? r->piece_count[v] : (size_t)SOURCE); k++)
@@ -184,6 +186,8 @@ INLINE void prepare_stage(const int NV, const run *r, const msw__stage *s)
 
     if (r->p->across)
         prepare_across(NV, r, s);
+    else if (!r->p->gather && r->width == (size_t)NV * LANES)
+        prepare(NV, WHOLE, r, s);
     else if (!r->p->gather)
         prepare(NV, TOGETHER, r, s);
     else if (a == 1 && b == 1)

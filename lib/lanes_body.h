@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The loops of lanes.h, for the file that includes this: it defines LANE_KERNELS, the
  * name of its table. Inner loops have a fixed count, and arrays that do not overlap:
- * compilers turn them into vector instructions. */
+ * compilers turn them into vector instructions. Where that is not enough there are
+ * intrinsics. */
 #include "lanes.h"
 
 #include <string.h>
@@ -89,6 +90,10 @@ static void z_row(float *z, const msw__z_row *old, size_t n)
     for (size_t c = 0; c < n; c += LANES)
         old_z(z + c, old, c);
 }
+
+#ifdef __AVX2__
+#include "x86/lanes.h"
+#else
 
 static inline void sum_u(float *restrict v, const float *restrict w, const float *restrict z,
                          const float *restrict d)
@@ -196,15 +201,6 @@ static inline void sum_columns(msw__column_sums *sums, const float *v, const flo
     }
 }
 
-static void column_sums(msw__column_sums *sums, const float *v, const float *h, size_t ld,
-                        size_t rows, size_t n)
-{
-    if (h)
-        sum_columns(sums, v, h, ld, rows, n);
-    else
-        sum_columns(sums, v, NULL, ld, rows, n);
-}
-
 static inline void spread_row(double *restrict spread, const double *restrict m,
                               const float *restrict v, const float *restrict h)
 {
@@ -225,6 +221,17 @@ static inline void spread_columns(double *spread, const double *m, const float *
             spread_row(sums, m + c, v + r * ld + c, h ? h + r * ld + c : NULL);
         memcpy(spread + c, sums, sizeof sums);
     }
+}
+
+#endif
+
+static void column_sums(msw__column_sums *sums, const float *v, const float *h, size_t ld,
+                        size_t rows, size_t n)
+{
+    if (h)
+        sum_columns(sums, v, h, ld, rows, n);
+    else
+        sum_columns(sums, v, NULL, ld, rows, n);
 }
 
 static void column_spread(double *spread, const double *m, const float *v, const float *h,

@@ -322,8 +322,13 @@ static void settle(joint *j)
     j->prune -= pruned;
 }
 
+/* Bit patterns of two prices: of any sizes, 64 steps of bisecting them lead anywhere. */
+typedef struct range {
+    uint64_t lower, upper;
+} range;
+
 /* Prices at which nothing and everything chosen is pruned. */
-static void price_range(const joint *j, uint64_t *lower, uint64_t *upper)
+static range price_range(const joint *j)
 {
     double least = HUGE_VAL, most = DBL_MIN;
 
@@ -332,43 +337,94 @@ static void price_range(const joint *j, uint64_t *lower, uint64_t *upper)
         least = x < least ? x : least;
         most = x > most ? x : most;
     }
-    *lower = least > 0 ? msw__double_bits(least) : 0;
-    *upper = msw__double_bits(most) + 1;
+    return (range){least > 0 ? msw__double_bits(least) : 0, msw__double_bits(most) + 1};
 }
 
-/* Bisect the bit pattern of the price, which finds one of any size in 64 steps. True
- * when a price prunes as many as asked for; the labels there are then the lower ones. */
-static bool bisect(joint *j)
+/* Choose at both ends, and label and settle what they agree about. Each end moves to that
+ * of @p all where it is on the wrong side. True when one of them prunes as many as asked
+ * for; the labels there are then the lower ones. */
+static bool choose_ends(joint *j, range *r, const range *all)
 {
-    uint64_t lower, upper;
+    size_t pruned = choose(j, msw__double_of(r->lower));
 
-    price_range(j, &lower, &upper);
-    if (choose(j, msw__double_of(lower)) == j->prune) {
-        label(j, msw__double_of(lower), LOWER);
-        return true;
+    if (pruned > j->prune) {
+        r->lower = all->lower;
+        pruned = choose(j, msw__double_of(r->lower));
     }
-    label(j, msw__double_of(lower), LOWER);
-    if (choose(j, msw__double_of(upper)) == j->prune) {
-        label(j, msw__double_of(upper), LOWER);
+    label(j, msw__double_of(r->lower), LOWER);
+    if (pruned == j->prune)
         return true;
+    pruned = choose(j, msw__double_of(r->upper));
+    if (pruned < j->prune) {
+        r->upper = all->upper;
+        pruned = choose(j, msw__double_of(r->upper));
     }
-    label(j, msw__double_of(upper), UPPER);
-    for (settle(j); upper - lower > 1; settle(j)) {
-        const uint64_t middle = lower + (upper - lower) / 2;
+    label(j, msw__double_of(r->upper), pruned == j->prune ? LOWER : UPPER);
+    if (pruned == j->prune)
+        return true;
+    settle(j);
+    return false;
+}
+
+/* True when a price in @p r, where choose_ends() was, prunes as many as asked for; its
+ * labels are then the lower ones. @p beyond, or NULL: becomes the narrowest range whose ends
+ * prune @p margin blocks too few and too many. */
+static bool bisect(joint *j, range *r, range *beyond, size_t margin)
+{
+    while (r->upper - r->lower > 1) {
+        const uint64_t middle = r->lower + (r->upper - r->lower) / 2;
         const double delta = msw__double_of(middle);
         const size_t pruned = choose(j, delta);
+        const bool few = pruned <= j->prune;
 
-        if (pruned <= j->prune) {
-            lower = middle;
-            label(j, delta, LOWER);
-        } else {
-            upper = middle;
-            label(j, delta, UPPER);
-        }
+        *(few ? &r->lower : &r->upper) = middle;
+        if (beyond && pruned + margin <= j->prune)
+            beyond->lower = middle;
+        if (beyond && pruned >= j->prune + margin)
+            beyond->upper = middle;
+        label(j, delta, few ? LOWER : UPPER);
         if (pruned == j->prune)
             return true;
+        settle(j);
     }
     return false;
+}
+
+/* Where there are many blocks, the prices that some of them lead to: 3 standard deviations
+ * of their number apart, or more, from the one that is looked for. A guess that is wrong
+ * costs time and nothing else. */
+enum { PROBE = 1024, PROBE_MARGIN = 48, MANY = 8 * PROBE };
+
+static range likely_range(const joint *j, const range *all)
+{
+    msw__candidate some[PROBE];
+    uint8_t labels[PROBE];
+    joint probe = {labels, some, PROBE, 0, 0};
+    range r = *all, beyond = *all;
+    uint64_t random = 1;
+
+    if (j->count < MANY)
+        return beyond;
+    for (uint32_t i = 0; i < PROBE; i++) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        some[i] = j->active[(size_t)((random >> 32) * j->count >> 32)];
+        some[i].block = i;
+        labels[i] = 0;
+    }
+    probe.chosen = (size_t)((double)j->chosen / (double)j->count * PROBE);
+    probe.prune = (size_t)((double)j->prune / (double)j->count * PROBE);
+    if (!choose_ends(&probe, &r, all))
+        bisect(&probe, &r, &beyond, PROBE_MARGIN);
+    return beyond;
+}
+
+/* True when a price prunes as many as asked for; the labels there are then the lower ones. */
+static bool find_price(joint *j)
+{
+    const range all = price_range(j);
+    range r = likely_range(j, &all);
+
+    return choose_ends(j, &r, &all) || bisect(j, &r, NULL, 0);
 }
 
 /* Give the lower label @p to to the first (or last) blocks of all @p count that go from
@@ -411,7 +467,7 @@ void msw__project_classes(uint8_t *classes, msw__candidate *candidates, size_t c
     memset(classes, MSW_CLASS_FREE, count);
     if (j.chosen == 0)
         return;
-    if (!bisect(&j))
+    if (!find_price(&j))
         break_ties(&j, count);
     for (size_t b = 0; b < count; b++)
         classes[b] &= LABEL;

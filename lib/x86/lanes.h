@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The loops of lanes_body.h that an update spends its time in, by intrinsics: compilers keep
+ * the eight lanes of plain C in memory. Operation by operation the same, and nothing fused:
+ * the same bits. Included by lanes_body.h. */
+#include <immintrin.h>
+
+/* Eight doubles */
+
+#ifdef __AVX512F__
+
+typedef __m512d eight;
+
+static inline eight eight_zero(void) { return _mm512_setzero_pd(); }
+static inline eight eight_of(__m256 x) { return _mm512_cvtps_pd(x); }
+static inline eight eight_load(const double *p) { return _mm512_loadu_pd(p); }
+static inline void eight_store(double *p, eight x) { _mm512_storeu_pd(p, x); }
+static inline eight eight_add(eight a, eight b) { return _mm512_add_pd(a, b); }
+static inline eight eight_sub(eight a, eight b) { return _mm512_sub_pd(a, b); }
+static inline eight eight_mul(eight a, eight b) { return _mm512_mul_pd(a, b); }
+
+#else
+
+typedef struct eight {
+    __m256d low, high;
+} eight;
+
+static inline eight eight_zero(void)
+{
+    return (eight){_mm256_setzero_pd(), _mm256_setzero_pd()};
+}
+
+static inline eight eight_of(__m256 x)
+{
+    return (eight){_mm256_cvtps_pd(_mm256_castps256_ps128(x)),
+                   _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1))};
+}
+
+static inline eight eight_load(const double *p)
+{
+    return (eight){_mm256_loadu_pd(p), _mm256_loadu_pd(p + HALF)};
+}
+
+static inline void eight_store(double *p, eight x)
+{
+    _mm256_storeu_pd(p, x.low);
+    _mm256_storeu_pd(p + HALF, x.high);
+}
+
+static inline eight eight_add(eight a, eight b)
+{
+    return (eight){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+
+static inline eight eight_sub(eight a, eight b)
+{
+    return (eight){_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+}
+
+static inline eight eight_mul(eight a, eight b)
+{
+    return (eight){_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+}
+
+#endif
+
+static inline eight eight_add_square(eight sum, eight x)
+{
+    return eight_add(sum, eight_mul(x, x));
+}
+
+/* Eight floats */
+
+static inline __m256 size_of(__m256 x)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+}
+
+/* Bit k to the sign of lane k. */
+static inline __m256 signs_from(unsigned bits)
+{
+    const __m256i up = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+    const __m256i all = _mm256_sllv_epi32(_mm256_set1_epi32((int)bits), up);
+
+    return _mm256_and_ps(_mm256_castsi256_ps(all), _mm256_set1_ps(-0.0f));
+}
+
+/* lane_z() */
+static inline __m256 z_of(const msw__columns *columns, size_t c, __m256 signs, __m256 free)
+{
+    const __m256 magnitude = _mm256_loadu_ps(columns->magnitude + c);
+    const __m256i held = _mm256_loadu_si256((const __m256i *)(const void *)(columns->held + c));
+
+    return _mm256_blendv_ps(free, _mm256_or_ps(magnitude, signs), _mm256_castsi256_ps(held));
+}
+
+/* Rows */
+
+static void v_row(float *v, const float *w, const msw__z_row *old, size_t n)
+{
+    for (size_t c = 0; c < n; c += LANES) {
+        const __m256 d = _mm256_loadu_ps(old->d + c);
+        const __m256 z = z_of(old->columns, c, signs_from(old->signs->bits[c / LANES]), d);
+
+        PREFETCH(w + c + n);
+        PREFETCH(old->d + c + n);
+        _mm256_storeu_ps(v + c, _mm256_add_ps(_mm256_loadu_ps(w + c), _mm256_sub_ps(z, d)));
+    }
+}
+
+static void project_row(float *to, msw__sign_row *signs, msw__lane_sums *all,
+                        const float *w, const msw__z_row *old, const msw__columns *next,
+                        float ratio, size_t n)
+{
+    const __m256 by = _mm256_set1_ps(ratio);
+    eight weights = eight_load(all->weights), primal = eight_load(all->primal);
+    eight dual = eight_load(all->dual);
+    __m256 bound = _mm256_loadu_ps(all->bound);
+
+    for (size_t c = 0; c < n; c += LANES) {
+        const __m256 x = _mm256_loadu_ps(w + c), d = _mm256_loadu_ps(old->d + c);
+        const __m256 before = z_of(old->columns, c, signs_from(old->signs->bits[c / LANES]), d);
+        const __m256 v = _mm256_add_ps(x, _mm256_sub_ps(before, d));
+        const __m256 below = _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_LT_OQ);
+        const __m256 z = z_of(next, c, _mm256_and_ps(below, _mm256_set1_ps(-0.0f)), v);
+        const __m256 d_next = _mm256_sub_ps(z, _mm256_mul_ps(by, _mm256_sub_ps(v, z)));
+        const eight wide = eight_of(x), wide_z = eight_of(z);
+
+        PREFETCH(w + c + n);
+        PREFETCH(old->d + c + n);
+        signs->bits[c / LANES] = (uint8_t)_mm256_movemask_ps(below);
+        weights = eight_add_square(weights, wide);
+        primal = eight_add_square(primal, eight_sub(wide, wide_z));
+        dual = eight_add_square(dual, eight_sub(wide_z, eight_of(before)));
+        bound = _mm256_max_ps(size_of(d_next), bound);
+        _mm256_storeu_ps(to + c, d_next);
+    }
+    eight_store(all->weights, weights);
+    eight_store(all->primal, primal);
+    eight_store(all->dual, dual);
+    _mm256_storeu_ps(all->bound, bound);
+}
+
+/* Columns */
+
+static inline void sum_columns(msw__column_sums *sums, const float *v, const float *h,
+                               size_t ld, size_t rows, size_t n)
+{
+    for (size_t c = 0; c < n; c += LANES) {
+        eight absolutes = eight_zero(), squares = eight_zero(), importance = eight_zero();
+
+        for (size_t r = 0; r < rows; r++) {
+            const eight x = eight_of(size_of(_mm256_loadu_ps(v + r * ld + c)));
+            eight hx = x;
+
+            if (h) {
+                const eight weight = eight_of(_mm256_loadu_ps(h + r * ld + c));
+
+                hx = eight_mul(weight, x);
+                importance = eight_add(importance, weight);
+            }
+            absolutes = eight_add(absolutes, hx);
+            squares = eight_add(squares, eight_mul(hx, x));
+        }
+        eight_store(sums->absolute + c, absolutes);
+        eight_store(sums->square + c, squares);
+        if (h)
+            eight_store(sums->importance + c, importance);
+    }
+}
+
+static inline void spread_columns(double *spread, const double *m, const float *v,
+                                  const float *h, size_t ld, size_t rows, size_t n)
+{
+    for (size_t c = 0; c < n; c += LANES) {
+        const eight mean = eight_load(m + c);
+        eight sum = eight_zero();
+
+        for (size_t r = 0; r < rows; r++) {
+            const eight size = eight_of(size_of(_mm256_loadu_ps(v + r * ld + c)));
+            const eight x = eight_sub(size, mean);
+
+            if (h)
+                sum = eight_add(sum, eight_mul(eight_mul(
+                          eight_of(_mm256_loadu_ps(h + r * ld + c)), x), x));
+            else
+                sum = eight_add_square(sum, x);
+        }
+        eight_store(spread + c, sum);
+    }
+}

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -265,6 +266,79 @@ static void test_joint_of_many(void **state)
 
 /* The order in which the candidates lie does not matter, and numbers are exact, also
  * where the selection samples. */
+static int ascending(const void *x, const void *y)
+{
+    const double a = *(const double *)x, b = *(const double *)y;
+
+    return (a > b) - (a < b);
+}
+
+/* What no choice can undercut: with a price for every pruned block, the least of all keys
+ * and what the price is paid back. */
+static double dual_bound(const msw__candidate *x, size_t count, size_t prune, size_t unify,
+                         double price)
+{
+    static double keys[20000];
+    double sum = price * (double)prune;
+
+    for (size_t b = 0; b < count; b++) {
+        const double a = (double)x[b].prune * (double)x[b].prune;
+        const double c = (double)x[b].unify * (double)x[b].unify;
+
+        keys[b] = fmin(a - price, c);
+    }
+    qsort(keys, count, sizeof *keys, ascending);
+    for (size_t b = 0; b < prune + unify; b++)
+        sum += keys[b];
+    return sum;
+}
+
+/* So many blocks that the price is first guessed from some: at the best price the bound,
+ * which is concave, is reached. */
+static void test_joint_of_very_many(void **state)
+{
+    static msw__candidate x[20000], scratch[20000];
+    static uint8_t classes[20000];
+    uint64_t random = 21;
+
+    (void)state;
+    for (int round = 0; round < 12; round++) {
+        const size_t count = 8000 + ref_below(&random, 12001);
+        const size_t prune = ref_below(&random, count / 2), unify = ref_below(&random, count / 2);
+        size_t counts[3] = {0, 0, 0};
+        double cost = 0, low = 0, high = 0;
+
+        for (size_t b = 0; b < count; b++) {
+            const double mean = exp((round % 3) * ref_normal(&random));
+            const double rest = round % 4 == 3 ? (double)ref_below(&random, 3)
+                                               : ref_uniform(&random);
+
+            x[b] = (msw__candidate){(float)sqrt(mean + rest), (float)sqrt(rest), (uint32_t)b};
+            high = fmax(high, 2 * (mean + rest));
+        }
+        memcpy(scratch, x, sizeof x);
+        msw__project_classes(classes, scratch, count, prune, unify);
+        for (size_t b = 0; b < count; b++) {
+            const float root = classes[b] == MSW_CLASS_PRUNED    ? x[b].prune
+                               : classes[b] == MSW_CLASS_UNIFIED ? x[b].unify : 0;
+
+            counts[classes[b]]++;
+            cost += (double)root * (double)root;
+        }
+        assert_int_equal(counts[MSW_CLASS_PRUNED], prune);
+        assert_int_equal(counts[MSW_CLASS_UNIFIED], unify);
+        for (int i = 0; i < 80; i++) {
+            const double p = low + (high - low) / 3, q = high - (high - low) / 3;
+
+            if (dual_bound(x, count, prune, unify, p) < dual_bound(x, count, prune, unify, q))
+                low = p;
+            else
+                high = q;
+        }
+        assert_true(close_to(cost, dual_bound(x, count, prune, unify, low), 1e-6));
+    }
+}
+
 static void test_order_does_not_matter(void **state)
 {
     static msw__candidate x[MOST_BLOCKS], y[MOST_BLOCKS];
@@ -447,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_joint_is_least),
         cmocka_unit_test(test_joint_is_least_weighted),
         cmocka_unit_test(test_joint_of_many),
+        cmocka_unit_test(test_joint_of_very_many),
         cmocka_unit_test(test_order_does_not_matter),
         cmocka_unit_test(test_ties_go_to_lower_numbers),
         cmocka_unit_test(test_pruning_first_is_worse),

@@ -67,8 +67,8 @@ static void bias_name(char name[NAME_SIZE], const struct layer *l)
         must(MSW_E_RANGE, l->name);
 }
 
-void weights_store(msw_writer *writer, msw_context *ctx, const struct layer *l,
-                   const msw_unified *u, const float *bias, const msw_store_options *how)
+void weights_store_bias(msw_writer *writer, msw_context *ctx, const struct layer *l,
+                        const float *bias)
 {
     char name[NAME_SIZE];
     msw_store_options half;
@@ -78,7 +78,6 @@ void weights_store(msw_writer *writer, msw_context *ctx, const struct layer *l,
     msw_store_options_init(&half);
     half.free_weights = MSW_DTYPE_F16;
     must(msw_tensor_borrow(&tensor, ctx, (float *)bias, &l->channels, NULL, 1), name);
-    must(msw_writer_add_unified(writer, l->name, u, how), l->name);
     must(msw_writer_add_tensor(writer, name, tensor, &half), name);
     msw_tensor_free(tensor);
 }

@@ -18,10 +18,10 @@ msw_unified *weights_free(msw_context *ctx, const struct layer *l);
 /* Zeroed numbers for a tensor of the layer's shape. */
 float *weights_data(const struct layer *l);
 
-/* Into a file, and from one. */
-void weights_store(msw_writer *writer, msw_context *ctx, const struct layer *l,
-                   const msw_unified *u, const float *bias, const msw_store_options *how);
-/* `bias` gets the layer's number of channels. Ends the program when the file does not
+/* In half precision, under the layer's name with "/bias" behind. */
+void weights_store_bias(msw_writer *writer, msw_context *ctx, const struct layer *l,
+                        const float *bias);
+/* From a file. `bias` gets the layer's number of channels. Ends the program when the file does not
  * have the layer. */
 msw_unified *weights_load(float *bias, msw_reader *reader, const struct layer *l);
 

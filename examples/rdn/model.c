@@ -11,7 +11,7 @@
 void model_dense(struct model *m, const struct network *net, msw_context *ctx,
                  uint32_t fallback)
 {
-    m->bytes = 0;
+    m->bytes = m->bytes_plain = 0;
     forward_new(&m->forward, net, ctx);
     for (size_t i = 0; i < net->count; i++) {
         const struct layer *l = &net->layers[i];
@@ -26,6 +26,22 @@ void model_dense(struct model *m, const struct network *net, msw_context *ctx,
     }
 }
 
+/* The same contents in a file that is quick to load instead of small. */
+static uint64_t plain_bytes(msw_context *ctx, msw_reader *reader)
+{
+    uint64_t bytes;
+    msw_store_options half;
+    msw_writer *writer;
+
+    msw_store_options_init(&half);
+    half.magnitudes = half.free_weights = MSW_DTYPE_F16;
+    must(msw_writer_new(&writer, ctx), "writer");
+    must(msw_writer_add_all(writer, reader, &half), "plain form");
+    bytes = msw_writer_bytes(writer);
+    msw_writer_free(writer);
+    return bytes;
+}
+
 void model_open(struct model *m, const struct network *net, msw_context *ctx,
                 const char *path)
 {
@@ -35,6 +51,7 @@ void model_open(struct model *m, const struct network *net, msw_context *ctx,
     must(msw_reader_open(&reader, ctx, path, NULL), path);
     must(stat(path, &file) == 0 ? MSW_OK : MSW_E_IO, path);
     m->bytes = (uint64_t)file.st_size;
+    m->bytes_plain = plain_bytes(ctx, reader);
     forward_new(&m->forward, net, ctx);
     for (size_t i = 0; i < net->count; i++) {
         const struct layer *l = &net->layers[i];

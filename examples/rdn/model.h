@@ -10,7 +10,8 @@
 
 struct model {
     struct forward forward;
-    uint64_t bytes; /* of the weights: the file, or 4 for each number */
+    uint64_t bytes;       /* of the weights: the file, or 4 for each number */
+    uint64_t bytes_plain; /* of a file of the plain form, in half precision */
 };
 
 /* All blocks free; `fallback` says on what they run. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* rdn-compress MODEL.json OUT.msw BYTES METHOD IMAGE...: compress a network that was trained
- * elsewhere into a file of at most so many bytes. The images need no labels. METHOD is
+/* rdn-compress MODEL.json OUT.msw BYTES METHOD CROPS IMAGE...: compress a network that was
+ * trained elsewhere by a projection onto a file of so many bytes; fitted values take some
+ * percent more. Crops of the images, so many together, tell what the layers read; there are
+ * no labels. METHOD is
  *
  *   plain        projection by the weights alone
  *   statistics   projection by what an error of each weight does to the output
@@ -19,7 +21,8 @@
 #include "model.h"
 #include "weights.h"
 
-enum { CROP = 48, CROPS = 48, PROBES = 2, UPDATES = 24, RANK = 4 };
+enum { CROP = 48, MOST_CROPS = 4096, PROBES = 2, UPDATES = 24 };
+enum { MODEL = 1, OUT, BYTES, METHOD, CROPS, IMAGES }; /* arguments */
 
 static const double ridge = 1e-5;
 
@@ -31,7 +34,8 @@ struct job {
     struct network net;
     enum method method;
     msw_store_options store;
-    float *crops; /* [CROPS][CROP][CROP][3] */
+    size_t crop_count;
+    float *crops; /* [crop_count][CROP][CROP][3] */
     struct model dense, compressed;
     struct influence *influence;
     msw_writer *writer;
@@ -70,9 +74,10 @@ static bool take_crops(float *crops, size_t count, const char *path)
 
 static bool load_crops(struct job *j, char **paths, size_t count)
 {
-    j->crops = allocate_floats((size_t)CROPS * CROP * CROP * IMAGE_CHANNELS);
+    j->crops = allocate_floats(j->crop_count * CROP * CROP * IMAGE_CHANNELS);
     for (size_t i = 0; i < count; i++) {
-        const size_t first = i * CROPS / count, next = (i + 1) * CROPS / count;
+        const size_t first = i * j->crop_count / count;
+        const size_t next = (i + 1) * j->crop_count / count;
 
         if (!take_crops(j->crops + first * CROP * CROP * IMAGE_CHANNELS, next - first,
                         paths[i]))
@@ -107,8 +112,8 @@ static void gather(struct statistics *s, struct job *j, size_t layer)
     float *y = target(j, layer);
 
     statistics_new(s, l);
-    statistics_add(s, l, j->compressed.forward.maps[l->inputs[0]], y, CROPS,
-                   CROP * l->scale, CROP * l->scale);
+    statistics_add(s, l, j->compressed.forward.maps[l->inputs[0]], y,
+                   j->crop_count, CROP * l->scale, CROP * l->scale);
     free(y);
 }
 
@@ -192,8 +197,8 @@ static void compress(struct job *j, msw_unified **u)
 {
     struct forward *dense = &j->dense.forward, *compressed = &j->compressed.forward;
 
-    forward_start(dense, j->crops, CROPS, CROP, CROP);
-    forward_start(compressed, j->crops, CROPS, CROP, CROP);
+    forward_start(dense, j->crops, j->crop_count, CROP, CROP);
+    forward_start(compressed, j->crops, j->crop_count, CROP, CROP);
     for (size_t i = 1; i < j->net.count; i++) {
         const struct layer *l = &j->net.layers[i];
 
@@ -215,14 +220,18 @@ static void compress(struct job *j, msw_unified **u)
 
 static bool parse(struct job *j, double *bytes, char **argv)
 {
-    char *end;
+    char *end, *crops_end;
+    const long crops = strtol(argv[CROPS], &crops_end, 10);
 
-    *bytes = strtod(argv[3], &end);
-    while (j->method < METHODS && strcmp(argv[4], method_names[j->method]) != 0)
+    *bytes = strtod(argv[BYTES], &end);
+    while (j->method < METHODS && strcmp(argv[METHOD], method_names[j->method]) != 0)
         j->method++;
-    if (*end == '\0' && *bytes > 0 && j->method < METHODS)
+    j->crop_count = (size_t)crops;
+    if (*end == '\0' && *bytes > 0 && j->method < METHODS && *crops_end == '\0' &&
+        crops >= PROBES && crops <= MOST_CROPS)
         return true;
-    fprintf(stderr, "not a number of bytes and a method: %s %s\n", argv[3], argv[4]);
+    fprintf(stderr, "not a number of bytes, a method and %d to %d crops: %s %s %s\n", PROBES,
+            MOST_CROPS, argv[BYTES], argv[METHOD], argv[CROPS]);
     return false;
 }
 
@@ -230,16 +239,15 @@ static bool run(struct job *j, double bytes, char **argv, int images)
 {
     msw_unified **u;
 
-    if (!tfjs_load(&j->net, argv[1]) || !load_crops(j, argv + 5, (size_t)images))
+    if (!tfjs_load(&j->net, argv[MODEL]) || !load_crops(j, argv + IMAGES, (size_t)images))
         return false;
     model_dense(&j->dense, &j->net, j->ctx, MSW_FALLBACK_BLAS);
     forward_new(&j->compressed.forward, &j->net, j->ctx);
-    j->influence =
-        influence_measure(&j->dense.forward, j->crops, PROBES, CROP, CROP);
+    j->influence = influence_measure(&j->dense.forward, j->crops, PROBES, CROP, CROP);
     u = choose(j->ctx, &j->net, j->method > PLAIN ? j->influence : NULL, bytes, &j->store);
     must(msw_writer_new(&j->writer, j->ctx), "writer");
     compress(j, u);
-    must(msw_writer_save(j->writer, argv[2]), argv[2]);
+    must(msw_writer_save(j->writer, argv[OUT]), argv[OUT]);
     printf("bytes.f32 %llu\n", (unsigned long long)j->dense.bytes);
     printf("bytes.file %llu\n", (unsigned long long)msw_writer_bytes(j->writer));
 
@@ -259,9 +267,9 @@ int main(int argc, char **argv)
     double bytes;
     bool good;
 
-    if (argc < 6) {
+    if (argc <= IMAGES) {
         fputs("usage: rdn-compress MODEL.json OUT.msw BYTES plain|statistics|fit|admm "
-              "IMAGE...\n",
+              "CROPS IMAGE...\n",
               stderr);
         return 2;
     }
@@ -273,7 +281,7 @@ int main(int argc, char **argv)
     j.store.magnitude_bits = 4;
     j.store.free_bits = 4;
     must(msw_context_new(&j.ctx, NULL), "context");
-    good = run(&j, bytes, argv, argc - 5);
+    good = run(&j, bytes, argv, argc - IMAGES);
     free(j.crops);
     network_free(&j.net);
     msw_context_free(j.ctx);

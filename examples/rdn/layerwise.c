@@ -91,7 +91,7 @@ static msw_admm *new_solver(msw_context *ctx, const struct layer *l, const msw_u
     msw_admm_options_init(&options);
     options.updates = updates;
     options.rho = 0.02;
-    options.rho_end = 20;
+    options.rho_end = 2;
     must(msw_admm_new(&admm, ctx, &options), l->name);
     msw_layer_options_init(&layer);
     layer.prune = (double)info.pruned_blocks / (double)info.blocks;

@@ -278,8 +278,8 @@ int main(int argc, char **argv)
     msw_store_options_init(&j.store);
     j.store.encoding = MSW_ENCODING_TRANSPORT;
     j.store.magnitudes = j.store.free_weights = MSW_DTYPE_LOG;
-    j.store.magnitude_bits = 4;
-    j.store.free_bits = 4;
+    j.store.magnitude_bits = 3;
+    j.store.free_bits = 6;
     must(msw_context_new(&j.ctx, NULL), "context");
     good = run(&j, bytes, argv, argc - IMAGES);
     free(j.crops);

@@ -110,7 +110,7 @@ msw_status oom_set_up_unified(world *w)
 
 uint64_t oom_digest_unified(world *w)
 {
-    msw_tensor *dense;
+    msw_tensor *dense = NULL;
     float data[COUNT];
     static const size_t matrix[2] = {ROWS, COLUMNS}, groups[4] = {ROWS, COLUMNS / 4, 2, 2};
     msw_plan_info info;

@@ -185,7 +185,7 @@ void retrain(training &t, compressor &c, const settings &s, int64_t epochs)
 block_choices shares_at_first(std::shared_ptr<network> net, const settings &s,
                               const std::vector<torch::Tensor> &squares)
 {
-    compressor c(std::dynamic_pointer_cast<network>(net), s.blocks, s.compressing);
+    compressor c(net, s.blocks, s.compressing);
     std::vector<torch::Tensor> before;
 
     for (const auto &p : net->parameters())

@@ -86,7 +86,6 @@ void compressor::add_layer(const std::string &name, const std::vector<block_choi
     l.bias = parameters[name + ".bias"];
     l.copy = copy_of(l.weight);
     l.tensor = borrow(context, l.copy);
-    l.mean_square = 0;
     msw_layer_options_init(&o);
     o.name = name.c_str();
     o.prune = blocks.at(0).prune;
@@ -132,15 +131,16 @@ void compressor::set_budget()
 
 void compressor::set_importance(const std::vector<torch::Tensor> &squares)
 {
+    std::vector<double> mean_squares(layers.size());
     double log_sum = 0, weights = 0;
 
     for (size_t i = 0; i < layers.size(); i++) {
         const auto importance = copy_of(squares.at(i));
         const auto n = static_cast<double>(importance.numel());
         // of the relative change of a layer's weights
-        layers[i].mean_square = importance.mean().item<double>() *
+        mean_squares[i] = importance.mean().item<double>() *
                                 layers[i].copy.square().mean().item<double>();
-        log_sum += n * std::log(layers[i].mean_square);
+        log_sum += n * std::log(mean_squares[i]);
         weights += n;
         if (options.importance) {
             const auto tensor = borrow(context, importance);
@@ -150,7 +150,7 @@ void compressor::set_importance(const std::vector<torch::Tensor> &squares)
         }
     }
     for (size_t i = 0; options.bytes > 0 && i < layers.size(); i++) {
-        const double weight = layers[i].mean_square / std::exp(log_sum / weights);
+        const double weight = mean_squares[i] / std::exp(log_sum / weights);
         msw_budget_layer o;
 
         msw_budget_layer_init(&o);

@@ -66,7 +66,6 @@ private:
         msw::tensor tensor;
         torch::Tensor slope, offset; // the penalty's gradient is slope * W + offset
         torch::Tensor held;          // 0 for weights that stay 0; not defined: none do
-        double mean_square;          // of the loss's gradient; 0: not known
         // When frozen: block of each weight; sign of a unified weight, 0 for
         // others; 1 for a free weight, 0 for others; weights in each block.
         torch::Tensor block, sign, free, count;

@@ -5,8 +5,7 @@
 #   PROGRAM=build/compare CLASSIFY=../libtorch/build/vgg-classify \
 #   EVALUATE=../../build/demo/examples/fashion/fashion-evaluate ./series.sh
 #
-# DEVICE=cuda trains on a GPU (seconds for each epoch of all runs together), JOBS=16 so
-# many at once. On a CPU it takes days.
+# DEVICE=cuda trains on a GPU, JOBS=16 so many at once.
 set -eu
 cd "$(dirname "$0")"
 : "${PROGRAM:=build/compare}" "${WORK:=build/series}" "${DEVICE:=cpu}" "${JOBS:=1}"

@@ -199,9 +199,8 @@ static result measure_threads(msw_context *two, const settings *s, const cell *c
 static void thread_goals(const settings *s)
 {
     settings here = *s;
-    msw_context *two = make_context(s, 2);
-    const rival one = {"one thread", make_context(s, 1), prepare_alone, run_alone,
-                       release_alone};
+    msw_context *single = make_context(s, 1), *two = make_context(s, 2);
+    const rival one = {"one thread", single, prepare_alone, run_alone, release_alone};
 
     here.threads = 2; /* by the wall clock, both */
     here.warm = true;
@@ -210,7 +209,7 @@ static void thread_goals(const settings *s)
 
         print_goal(&here, "two threads", &threaded[i], 1.75, 1.9, r.rival / r.own, &r);
     }
-    msw_context_free(one.library);
+    msw_context_free(single);
     msw_context_free(two);
 }
 

@@ -2,6 +2,8 @@
 /* What blocks take of a resource. */
 #include "budget.h"
 
+#include "file_format.h"
+
 #include <string.h>
 
 enum {
@@ -37,7 +39,7 @@ static double record_bytes(const msw_plan *p)
 
 static double permutation_bytes(const uint32_t *permutation, size_t count)
 {
-    return !permutation ? 0 : (double)count * (count <= 256 ? 1 : count <= 65536 ? 2 : 4);
+    return permutation ? (double)count * (double)msw__index_bytes(count) : 0;
 }
 
 /* Costs of a free weight; of a unified block, each of its weights and each look-up. */

@@ -117,6 +117,37 @@ static void test_strides(void **state)
     msw_tensor_free(t);
 }
 
+/* Kernels whose four axes lie in another order, with gaps: each output has its scale. */
+static void test_kernel_strides(void **state)
+{
+    enum { CHANNELS = 2, HEIGHT = 3, WIDTH = 4, SPAN = 2 * 3 * 40 };
+    static const size_t shape[4] = {OUTPUTS, CHANNELS, HEIGHT, WIDTH};
+    static const size_t strides[4] = {2, 120, 10, 31};
+    const msw_batch_norm n = some_norm();
+    dense_layer l = some_layer();
+    float data[SPAN], before[SPAN];
+    bool weight_at[SPAN] = {false};
+    msw_tensor *t;
+
+    for (int i = 0; i < SPAN; i++)
+        before[i] = data[i] = (float)(i * 7 % 11) + 0.5f;
+    assert_int_equal(msw_tensor_borrow(&t, *state, data, shape, strides, 4), MSW_OK);
+    assert_int_equal(msw_conv_fold_batch_norm(t, l.bias, MSW_WEIGHTS_OIHW, &n), MSW_OK);
+    for (size_t k = 0; k < OUTPUTS * CHANNELS * HEIGHT * WIDTH; k++) {
+        const size_t o = k % OUTPUTS, c = k / OUTPUTS % CHANNELS;
+        const size_t h = k / (OUTPUTS * CHANNELS) % HEIGHT;
+        const size_t w = k / (OUTPUTS * CHANNELS * HEIGHT);
+        const size_t at = o * strides[0] + c * strides[1] + h * strides[2] + w * strides[3];
+        const double scale = (double)gamma_[o] / sqrt((double)variance[o] + n.epsilon);
+
+        assert_true(fabs((double)data[at] - scale * (double)before[at]) <= 1e-5);
+        weight_at[at] = true;
+    }
+    for (int i = 0; i < SPAN; i++)
+        assert_true(weight_at[i] || data[i] == before[i]);
+    msw_tensor_free(t);
+}
+
 static void refuse(msw_context *ctx, uint32_t kind, const msw_batch_norm *n,
                    float weight_0, msw_status want)
 {
@@ -196,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fold),
         cmocka_unit_test(test_strides),
+        cmocka_unit_test(test_kernel_strides),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_not_finite),
     };

@@ -424,6 +424,41 @@ static void test_multiply_adds(void **state)
     net_free(&n);
 }
 
+/* Blocks are cut off at the end of each group: 7 rows are one whole block and one of 3. */
+static void test_groups(void **state)
+{
+    enum { GROUPS = 5, GROUP_ROWS = 7, INNER = 18 };
+    static const size_t shape[2] = {GROUPS * GROUP_ROWS, INNER};
+    msw_plan_options p;
+    msw_budget_options o;
+    uint64_t random = 5;
+    net n = {0};
+
+    (void)state;
+    msw_plan_options_init(&p);
+    p.groups = GROUPS;
+    p.block_rows = p.block_columns = 4;
+    msw_budget_options_init(&o);
+    o.resource = MSW_RESOURCE_MULTIPLY_ADDS;
+    assert_int_equal(msw_context_new(&n.ctx, NULL), MSW_OK);
+    assert_int_equal(msw_budget_new(&n.budget, n.ctx, &o), MSW_OK);
+    for (uint32_t i = 0; i < LAYERS; i++) {
+        assert_int_equal(msw_tensor_new(&n.weights[i], n.ctx, shape, 2), MSW_OK);
+        assert_int_equal(msw_plan_new(&n.plans[i], n.ctx, shape, 2, &p), MSW_OK);
+        for (size_t k = 0; k < shape[0] * shape[1]; k++)
+            msw_tensor_data(n.weights[i])[k] = (float)ref_normal(&random);
+        assert_int_equal(msw_budget_add(n.budget, n.plans[i], n.weights[i], NULL), MSW_OK);
+    }
+    for (int share = 5; share < 100; share += 5) {
+        const double target = share / 100.0 * info_of(n.budget).all_free;
+
+        assert_int_equal(msw_budget_choose(n.budget, target), MSW_OK);
+        assert_true(info_of(n.budget).amount == multiply_adds(&n, 1));
+        assert_true(multiply_adds(&n, 1) <= target);
+    }
+    net_free(&n);
+}
+
 /* The scale of a layer's weights does not count, its weight does. */
 static void test_scale(void **state)
 {
@@ -632,6 +667,7 @@ int main(void)
         cmocka_unit_test(test_plain_bytes),
         cmocka_unit_test(test_transport_bytes),
         cmocka_unit_test(test_multiply_adds),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_seconds),
         cmocka_unit_test(test_scale),
         cmocka_unit_test(test_bounds),

@@ -190,6 +190,17 @@ static void test_class_map_is_unique(void **state)
         }
 }
 
+/* As many numbers as a width has. */
+static void test_index_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(msw__index_bytes(1), 1);
+    assert_int_equal(msw__index_bytes(256), 1);
+    assert_int_equal(msw__index_bytes(257), 2);
+    assert_int_equal(msw__index_bytes(65536), 2);
+    assert_int_equal(msw__index_bytes(65537), 4);
+}
+
 static void test_names_sort(void **state)
 {
     static const char *const texts[] = {"b", "a", "c", "aa", "\xc3\xa9", "Z", "b"};
@@ -227,7 +238,7 @@ int main(void)
         cmocka_unit_test(test_crc_known),    cmocka_unit_test(test_crc_by_bits),
         cmocka_unit_test(test_f16_exact),    cmocka_unit_test(test_f16_rounding),
         cmocka_unit_test(test_class_map),    cmocka_unit_test(test_class_map_is_unique),
-        cmocka_unit_test(test_names_sort),
+        cmocka_unit_test(test_index_bytes),  cmocka_unit_test(test_names_sort),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The packed form of whole models: convolutions, and from other forms and back. */
+/* Convolutions that run on the packed form. */
 #include "faults.h"
 #include "file_fixture.h"
 #include "packed_fixture.h"
-#include "reader.h"
 #include "sample_model.h"
 
 #include <msw/msw.h>
@@ -108,7 +107,8 @@ static void check_groups(const msw_conv_options *options, uint32_t outputs, uint
     msw_context_free(ctx);
 }
 
-static void check_conv(const msw_conv_options *options, uint32_t outputs, uint32_t placement)
+static void check_conv(const msw_conv_options *options, uint32_t outputs,
+                       uint32_t placement)
 {
     check_groups(options, outputs, 1, placement);
 }
@@ -267,232 +267,6 @@ static void test_conv_refuses(void **state)
     msw_context_free(ctx);
 }
 
-/* From form to form */
-
-static msw_reader *open_bytes(msw_context *ctx, const uint8_t *data, size_t size)
-{
-    msw_reader *r;
-
-    assert_int_equal(msw_reader_open_buffer(&r, ctx, data, size, NULL), MSW_OK);
-    return r;
-}
-
-static uint8_t *convert(size_t *out_size, msw_context *ctx, const uint8_t *data, size_t size,
-                        const msw_store_options *o)
-{
-    msw_reader *r = open_bytes(ctx, data, size);
-    uint8_t *out;
-    msw_writer *w;
-
-    assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
-    assert_int_equal(msw_writer_add_all(w, r, o), MSW_OK);
-    *out_size = (size_t)msw_writer_bytes(w);
-    out = malloc(*out_size);
-    assert_non_null(out);
-    assert_int_equal(msw_writer_write_buffer(w, out, *out_size), MSW_OK);
-    msw_writer_free(w);
-    msw_reader_free(r);
-    return out;
-}
-
-static bool same_tensors(msw_reader *a, msw_reader *b, const char *name)
-{
-    msw_tensor *t, *s;
-    bool same;
-
-    assert_int_equal(msw_reader_tensor(&t, a, name), MSW_OK);
-    assert_int_equal(msw_reader_tensor(&s, b, name), MSW_OK);
-    same = msw_tensor_count(t) == msw_tensor_count(s) &&
-           memcmp(msw_tensor_data(t), msw_tensor_data(s), msw_tensor_count(t) * 4) == 0;
-    msw_tensor_free(t);
-    msw_tensor_free(s);
-    return same;
-}
-
-static bool same_unified(msw_reader *a, msw_reader *b, const char *name)
-{
-    msw_unified *u, *v;
-    bool same;
-
-    assert_int_equal(msw_reader_unified(&u, a, name), MSW_OK);
-    assert_int_equal(msw_reader_unified(&v, b, name), MSW_OK);
-    same = packed_same(u, v);
-    msw_unified_free(u);
-    msw_unified_free(v);
-    return same;
-}
-
-static void check_same(msw_context *ctx, const uint8_t *a, size_t a_size, const uint8_t *b,
-                       size_t b_size)
-{
-    msw_reader *r = open_bytes(ctx, a, a_size), *s = open_bytes(ctx, b, b_size);
-
-    assert_int_equal(msw_reader_count(r), msw_reader_count(s));
-    assert_int_equal(msw_reader_metadata_count(r), msw_reader_metadata_count(s));
-    for (size_t i = 0; i < msw_reader_count(r); i++) {
-        msw_entry e;
-
-        msw_entry_init(&e);
-        assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
-        assert_true(e.kind == MSW_ENTRY_UNIFIED ? same_unified(r, s, e.name)
-                                                : same_tensors(r, s, e.name));
-    }
-    msw_reader_free(r);
-    msw_reader_free(s);
-}
-
-/* Transport -> packed -> plain, and packed again: the same weights, the same bytes. */
-static void test_convert(void **state)
-{
-    msw_context *ctx = packed_context(0, NULL);
-    const msw_store_options packed = packed_options(0, MSW_CPU_C);
-    size_t sizes[4];
-    uint8_t *files[4];
-    msw_store_options plain;
-
-    (void)state;
-    msw_store_options_init(&plain);
-    files[0] = sample_transport_file(&sizes[0], ctx);
-    assert_non_null(files[0]);
-    files[1] = convert(&sizes[1], ctx, files[0], sizes[0], &packed);
-    files[2] = convert(&sizes[2], ctx, files[1], sizes[1], NULL);
-    files[3] = convert(&sizes[3], ctx, files[2], sizes[2], &packed);
-    for (int i = 1; i < 4; i++)
-        check_same(ctx, files[0], sizes[0], files[i], sizes[i]);
-    assert_int_equal(sizes[1], sizes[3]);
-    assert_memory_equal(files[1], files[3], sizes[1]);
-    for (int i = 0; i < 4; i++)
-        free(files[i]);
-    msw_context_free(ctx);
-}
-
-/* A plain tensor that the transport form rounded stays what it is, there as well. */
-static void test_convert_transport(void **state)
-{
-    msw_context *ctx = packed_context(0, NULL);
-    msw_store_options o;
-    size_t sizes[2];
-    uint8_t *files[2];
-
-    (void)state;
-    msw_store_options_init(&o);
-    o.encoding = MSW_ENCODING_TRANSPORT;
-    files[0] = sample_transport_file(&sizes[0], ctx);
-    assert_non_null(files[0]);
-    files[1] = convert(&sizes[1], ctx, files[0], sizes[0], &o);
-    check_same(ctx, files[0], sizes[0], files[1], sizes[1]);
-    free(files[0]);
-    free(files[1]);
-    msw_context_free(ctx);
-}
-
-/* Nothing is added when something cannot be. */
-static void test_convert_fails(void **state)
-{
-    msw_context *ctx = packed_context(0, NULL);
-    msw_store_options o;
-    msw_reader *r;
-    msw_writer *w;
-    uint64_t before;
-    uint8_t *file;
-    size_t size;
-
-    (void)state;
-    file = sample_file(&size, ctx);
-    assert_non_null(file);
-    r = open_bytes(ctx, file, size);
-    assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
-    assert_int_equal(msw_writer_add_metadata(w, "other", "x", 1), MSW_OK);
-    assert_int_equal(sample_add(w, ctx, &sample_layers[2]), MSW_OK);
-    before = msw_writer_bytes(w);
-    assert_int_equal(msw_writer_add_all(w, r, NULL), MSW_E_EXISTS);
-    assert_non_null(strstr(msw_writer_error(w), "conv.bias"));
-    assert_int_equal(msw_writer_bytes(w), before);
-    assert_int_equal(msw_writer_add_metadata(w, "other", "x", 1), MSW_E_EXISTS);
-    assert_int_equal(msw_writer_add_metadata(w, "model", "x", 1), MSW_OK); /* was undone */
-    msw_store_options_init(&o);
-    o.encoding = 9;
-    assert_int_equal(msw_writer_add_all(w, r, &o), MSW_E_INVAL);
-    assert_int_equal(msw_writer_add_all(w, NULL, &o), MSW_E_INVAL);
-    assert_int_equal(msw_writer_add_all(NULL, r, &o), MSW_E_INVAL);
-    msw_reader_free(r);
-    msw_writer_free(w);
-    free(file);
-    msw_context_free(ctx);
-}
-
-/* A file that an earlier version wrote, twice the same weights: for kernels in C, and for
- * AVX-512. Loaded anywhere that has such numbers; the first run in place. */
-
-static const sample_layer golden_layers[] = {
-    {"matrix", {29, 21}, 2, MSW_WEIGHTS_OI, 0, 8, 8, 1, 3, 0.25, 0.5, 0, 0, 11, NULL},
-    {"small blocks", {13, 26}, 2, MSW_WEIGHTS_OI, 0, 3, 2, 1, 1, 0.3, 0.6, 0, 0, 12, NULL},
-    {"tall blocks", {40, 25}, 2, MSW_WEIGHTS_IO, 0, 17, 20, 1, 0, 0.2, 0.6, 0, 0, 13, NULL},
-    {"groups", {21, 4, 3, 2}, 4, MSW_WEIGHTS_OIHW, 0, 4, 4, 3, 3, 0.3, 0.4, 0, 0, 14, NULL},
-};
-enum { GOLDEN_LAYERS = sizeof golden_layers / sizeof *golden_layers };
-
-static void check_golden(msw_reader *r, const char *name, const msw_unified *u, bool in_place)
-{
-    static float y[MOST_Y], z[MOST_Y];
-    const size_t rows = u->plan->rows, columns = u->plan->columns;
-    msw_gemm_options o;
-    msw_gemm_info info;
-    msw_unified *v;
-    msw_gemm *g;
-
-    assert_int_equal(msw_reader_unified(&v, r, name), MSW_OK);
-    assert_true(packed_same(u, v));
-    msw_unified_free(v);
-    if (u->plan->groups > 1)
-        return;
-    msw_gemm_options_init(&o);
-    o.fallback = MSW_FALLBACK_NEVER;
-    assert_int_equal(msw_reader_gemm(&g, r, name, &o), MSW_OK);
-    msw_gemm_info_init(&info);
-    assert_int_equal(msw_gemm_get_info(&info, g, 5), MSW_OK);
-    assert_int_equal(info.placement, in_place ? MSW_PLACEMENT_IN_PLACE
-                                              : MSW_PLACEMENT_REPACKED);
-    assert_int_equal(packed_run(y, g, rows, columns, 5), MSW_OK);
-    msw_gemm_free(g);
-    assert_int_equal(msw_gemm_new(&g, r->ctx, u, &o), MSW_OK);
-    assert_int_equal(packed_run(z, g, rows, columns, 5), MSW_OK);
-    msw_gemm_free(g);
-    assert_memory_equal(y, z, 5 * rows * sizeof *y);
-}
-
-static void test_golden(void **state)
-{
-    msw_context *ctx = packed_context(MSW_CPU_C, NULL);
-    size_t size;
-    uint8_t *data = file_golden("ok-1-packed.msw", &size);
-    packed_file f = {malloc(size + 64), NULL, size};
-    msw_reader *r;
-
-    (void)state;
-    assert_non_null(f.memory);
-    f.data = (uint8_t *)(((uintptr_t)f.memory + 63) / 64 * 64);
-    memcpy(f.data, data, size);
-    r = packed_open(ctx, &f, false);
-    assert_int_equal(msw_reader_count(r), 2 * GOLDEN_LAYERS);
-    for (size_t i = 0; i < 2 * GOLDEN_LAYERS; i++) {
-        msw_unified *u = sample_unified(ctx, &golden_layers[i / 2]);
-        msw_entry e;
-
-        assert_non_null(u);
-        msw_entry_init(&e);
-        assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
-        assert_int_equal(strncmp(e.name, golden_layers[i / 2].name,
-                                 strlen(golden_layers[i / 2].name)), 0);
-        check_golden(r, e.name, u, i % 2 == 0);
-        msw_unified_free(u);
-    }
-    msw_reader_free(r);
-    packed_file_free(&f);
-    free(data);
-    msw_context_free(ctx);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,10 +275,6 @@ int main(void)
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_conv_wisdom),
         cmocka_unit_test(test_groups_no_gemm),
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_convert),
-        cmocka_unit_test(test_convert_transport),
-        cmocka_unit_test(test_convert_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

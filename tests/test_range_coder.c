@@ -109,6 +109,54 @@ static void test_round_trip(void **state)
         }
 }
 
+/* A carry through all that is written, to the first byte. The interval is kept around 1/256
+ * until it is shorter than the words written, 00 ff ff ..., and then goes above it. */
+static void test_longest_carry(void **state)
+{
+    enum { MOST = 2000, LONG = 40 };
+    static uint32_t zeros[MOST];
+    static unsigned bits[MOST];
+    uint64_t above = UINT64_C(1) << 56; /* from low to 1/256 */
+    uint32_t seed = 3;
+    msw__encoder e;
+    msw__decoder d;
+    size_t count = 0, size;
+    uint8_t *data;
+
+    (void)state;
+    msw__encoder_init(&e, ctx);
+    for (bool last = false; !last; count++) {
+        const size_t written = e.coded.size;
+        uint64_t bound;
+        msw__bit_model m = {0};
+
+        assert_true(count < MOST);
+        zeros[count] = 3000 + next(&seed) % 59000;
+        bound = (e.range >> 16) * zeros[count];
+        last = written >= LONG && bound > above;
+        bits[count] = last || bound <= above;
+        m.zero = (uint16_t)zeros[count];
+        if (last)
+            assert_int_equal(e.coded.data[0], 0);
+        msw__encode_bit(&e, &m, bits[count]);
+        above -= bits[count] && !last ? bound : 0;
+        above <<= e.coded.size > written ? 32 : 0;
+    }
+    assert_int_equal(e.coded.data[0], 1);
+    for (size_t i = 1; i < LONG; i++)
+        assert_int_equal(e.coded.data[i], 0);
+    assert_int_equal(msw__encoder_finish(&e), MSW_OK);
+    data = assemble(&size, &e);
+    msw__encoder_free(&e);
+    msw__decoder_init(&d, data, size);
+    for (size_t i = 0; i < count; i++) {
+        msw__bit_model m = {.zero = (uint16_t)zeros[i]};
+
+        assert_int_equal(msw__decode_bit(&d, &m), bits[i]);
+    }
+    free(data);
+}
+
 /* Bits of probability p take p log 1/p. */
 static void test_cost(void **state)
 {
@@ -425,6 +473,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_round_trip), TEST(test_cost),       TEST(test_least_cost),
+        TEST(test_longest_carry),
         TEST(test_damage),     TEST(test_nonsense),   TEST(test_skip),
         TEST(test_longest),    TEST(test_parameters), TEST(test_uniform),
         TEST(test_log),        TEST(test_halves),     TEST(test_idempotent),

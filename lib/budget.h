@@ -33,7 +33,7 @@ typedef struct msw__outcome {
     bool reached;    /* the amount fits; otherwise it is the least there is */
 } msw__outcome;
 
-/* budget_choice.c */
+/* budget_layer.c */
 
 /* Candidates in order, no bounds and nothing excluded. */
 void msw__share_init(msw__share *s, const msw_plan *plan, msw__candidate *candidates,
@@ -45,6 +45,8 @@ bool msw__share_block_size(size_t *rows, size_t *columns, const msw_plan *plan, 
 bool msw__share_bounded(const msw__share *s);
 /* With the classes that it has. */
 double msw__share_amount(const msw__share *s);
+
+/* budget_choice.c */
 
 /* Classes such that all shares together take at most @p room and the sum of scaled costs
  * is the least for what they take. One price per amount for all layers; what changes at

@@ -9,6 +9,8 @@
 #include "project.h"
 #include "view.h"
 
+#include <stddef.h>
+
 enum { MSW__SLOTS = 2 }; /* of the built-in optimiser, at most */
 
 /* A layer's part in the solver's budget. */
@@ -267,9 +269,11 @@ msw_status msw__layer_relax(msw_admm *admm, msw__layer *layer, double share) MSW
 /* Of the layer's l->proposed. */
 msw_status msw__layer_project(msw_admm *admm, uint32_t layer, double share,
                               bool freezing) MSW_NODISCARD;
-/* That of the weights, and the structure that it has. */
-msw_status msw__layer_fit_own(msw_admm *admm, uint32_t layer, double share,
-                              bool freezing) MSW_NODISCARD;
+/* That of the weights, in a new l->proposed; 0 there where another rank has the layer.
+ * Then the structure that it has. */
+msw_status msw__layer_propose_own(msw_admm *admm, uint32_t layer, double share,
+                                  bool freezing, bool own) MSW_NODISCARD;
+msw_status msw__layer_take_own(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
 
 /* admm_budget.c */
 
@@ -322,12 +326,16 @@ double msw__ramp(const msw_admm_options *o, uint32_t updates);
 msw_status msw__layer_penalty(msw_admm *admm, const msw__layer *layer, msw_tensor *grad,
                               double scale) MSW_NODISCARD;
 
-/* retrain.c */
+/* admm_freeze.c */
 
 /* A projection of all layers' weights onto @p share of their shares, to l->frozen; for
- * freezing, or for an update. Half-made on failure; msw__admm_drop_fits() ends it. */
+ * freezing, or for an update. All ranks call it and have the same status. Half-made on
+ * failure; msw__admm_drop_fits() ends it. */
 msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing) MSW_NODISCARD;
 void msw__admm_drop_fits(msw_admm *admm);
+
+/* retrain.c */
+
 /* l->frozen, as it was made, to a tensor of the weights' shape. */
 void msw__layer_write_fit(const msw_admm *admm, const msw__layer *layer, msw_tensor *out);
 
@@ -349,6 +357,8 @@ msw_status msw__admm_soften(msw_admm *admm) MSW_NODISCARD;
 
 uint64_t msw__admm_hash(const msw_admm *admm);
 uint64_t msw__hash_word(uint64_t h, uint32_t word);
+
+enum { MSW__OLDEST_HOST = offsetof(msw_host, allreduce) };
 
 /* admm_ranks.c: what all ranks of a data-parallel run call in the same order. Outside of
  * one, or alone in it, they do nothing. */
@@ -378,6 +388,11 @@ bool msw__ranks_own(const msw_admm *admm, uint32_t layer);
 void msw__ranks_put_choice(msw_admm *admm, uint32_t layer);
 msw_status msw__ranks_exchange_choices(msw_admm *admm) MSW_NODISCARD;
 void msw__ranks_get_choice(msw_admm *admm, uint32_t layer);
+/* The same of the classes of l->frozen: scratch for the layers whose Z is not the host's
+ * own, those of this rank filled in; all to all, where take from is l->scratch_block in
+ * scratch.classes. */
+msw_status msw__ranks_open_classes(msw_admm *admm) MSW_NODISCARD;
+msw_status msw__ranks_exchange_classes(msw_admm *admm) MSW_NODISCARD;
 
 /* admm_run.c */
 

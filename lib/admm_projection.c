@@ -102,19 +102,24 @@ static msw_status take_structure(msw__layer *l)
     return status;
 }
 
-msw_status msw__layer_fit_own(msw_admm *admm, uint32_t layer, double share, bool freezing)
+msw_status msw__layer_propose_own(msw_admm *admm, uint32_t layer, double share,
+                                  bool freezing, bool own)
 {
     msw__layer *l = &admm->layers[layer];
     msw_status status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
 
     if (!status)
         status = msw_tensor_new(&l->proposed, admm->ctx, l->plan->shape, l->plan->rank);
-    if (status)
+    if (status || !own) /* a new tensor is 0 */
         return status;
     msw__copy_elements(l->proposed, l->weights);
-    status = msw__layer_project(admm, layer, share, freezing);
-    if (!status)
-        status = msw__admm_check(admm, l, l->proposed, FLT_MAX, "projection");
+    return msw__layer_project(admm, layer, share, freezing);
+}
+
+msw_status msw__layer_take_own(msw_admm *admm, msw__layer *l)
+{
+    msw_status status = msw__admm_check(admm, l, l->proposed, FLT_MAX, "projection");
+
     if (!status)
         status = take_structure(l);
     msw_tensor_free(l->proposed);

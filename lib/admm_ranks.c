@@ -210,3 +210,54 @@ void msw__ranks_get_choice(msw_admm *admm, uint32_t layer)
         s->magnitudes[b] = choice[b] >= 0 ? choice[b] : 0;
     }
 }
+
+/* Classes of a projection of the weights: one float for each block, class + 1, and 0 where
+ * another rank has chosen. */
+
+msw_status msw__ranks_open_classes(msw_admm *admm)
+{
+    msw__admm_scratch *s = &admm->scratch;
+    msw_status status;
+    void *memory;
+
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        msw__layer *l = &admm->layers[i];
+
+        l->scratch_block = s->blocks;
+        if (l->plan && !l->project)
+            s->blocks += l->plan->block_count;
+    }
+    s->choice_count = s->blocks;
+    status = msw__calloc(&memory, admm->ctx, s->choice_count, sizeof *s->choice);
+    s->choice = memory;
+    if (status)
+        return status;
+    status = msw__calloc(&memory, admm->ctx, s->blocks, 1);
+    s->classes = memory;
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
+        const msw__layer *l = &admm->layers[i];
+
+        for (size_t b = 0; l->frozen && b < l->plan->block_count; b++)
+            s->choice[l->scratch_block + b] = (float)(l->frozen->classes[b] + 1);
+    }
+    return status;
+}
+
+msw_status msw__ranks_exchange_classes(msw_admm *admm)
+{
+    const msw__admm_scratch *s = &admm->scratch;
+    msw_status status = MSW_OK;
+
+    if (s->blocks > 0)
+        status = allreduce(admm, s->choice, s->blocks, MSW_REAL_FLOAT);
+    for (size_t b = 0; !status && b < s->blocks; b++) {
+        const float choice = s->choice[b];
+
+        if (choice != 1 + MSW_CLASS_FREE && choice != 1 + MSW_CLASS_PRUNED &&
+            choice != 1 + MSW_CLASS_UNIFIED)
+            return msw__admm_fail(admm, MSW_E_HOST,
+                                  "allreduce does not sum over the ranks");
+        s->classes[b] = (uint8_t)(choice - 1);
+    }
+    return status;
+}

@@ -9,10 +9,7 @@
 
 #include <float.h>
 #include <math.h>
-#include <stddef.h>
 #include <string.h>
-
-enum { OLDEST_HOST = offsetof(msw_host, allreduce) };
 
 /* What a mini-batch or a round came to; a status < 0 is an error. */
 typedef struct run {
@@ -171,7 +168,7 @@ static msw_status take_host(run *r, const msw_host *host)
 
     if (!host)
         return msw__admm_fail(admm, MSW_E_INVAL, "no host");
-    status = msw__take_options(&r->host, sizeof r->host, OLDEST_HOST, host);
+    status = msw__take_options(&r->host, sizeof r->host, MSW__OLDEST_HOST, host);
     if (status)
         return status;
     if (!r->host.loss_gradient || admm->layer_count == 0)

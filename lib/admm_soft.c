@@ -78,11 +78,10 @@ msw_status msw__admm_soften(msw_admm *admm)
     const double share = msw__ramp(&admm->options, admm->updates);
     msw__admm_sums *sums = NULL;
     size_t most = 0;
-    msw_status status = allocate(admm, &sums, &most);
+    msw_status status = msw__ranks_agree(admm, allocate(admm, &sums, &most), NULL, NULL);
 
     if (!status)
         status = msw__admm_fit_layers(admm, share, false);
-    status = msw__ranks_agree(admm, status, NULL, NULL);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             soften(admm, &admm->layers[i], sums);

@@ -54,6 +54,7 @@ typedef struct rank {
     int progress_code;
     msw_status status;
     uint64_t iterations;
+    bool freezes;                   /* instead */
     pthread_t thread;
 } rank;
 
@@ -271,7 +272,8 @@ static void *run_rank(void *arg)
 {
     rank *r = arg;
 
-    r->status = msw_admm_run(r->admm, &r->host, r->iterations);
+    r->status = r->freezes ? msw_admm_freeze_ranks(r->admm, &r->host)
+                           : msw_admm_run(r->admm, &r->host, r->iterations);
     return NULL;
 }
 
@@ -286,6 +288,15 @@ static void run_group(uint64_t iterations)
         pthread_join(ranks[i].thread, NULL);
         ranks[i].iterations = 0;
     }
+}
+
+static void freeze_group(void)
+{
+    for (unsigned i = 0; i < shared.count; i++)
+        ranks[i].freezes = true;
+    run_group(0);
+    for (unsigned i = 0; i < shared.count; i++)
+        ranks[i].freezes = false;
 }
 
 static uint64_t hash_of(const rank *r)
@@ -316,8 +327,11 @@ static void train_group(void)
     run_group(8 * EVERY + 2);
     assert_all(MSW_OK);
     assert_same_bits();
-    for (unsigned i = 0; i < shared.count; i++)
-        assert_int_equal(msw_admm_freeze(ranks[i].admm), MSW_OK);
+    if (shared.count > 1)
+        freeze_group();
+    else
+        ranks[0].status = msw_admm_freeze(ranks[0].admm);
+    assert_all(MSW_OK);
     assert_same_bits();
     run_group(2 * EVERY);
     assert_all(MSW_OK);
@@ -570,12 +584,168 @@ static void test_drift(void **state)
     }
 }
 
+/* Freezing */
+
+static void assert_not_frozen(const float *before)
+{
+    for (unsigned i = 0; i < shared.count; i++)
+        assert_int_equal(msw_admm_phase(ranks[i].admm), MSW_PHASE_ADMM);
+    assert_memory_equal(ranks[0].w, before, ALL * sizeof *before);
+    assert_same_bits();
+}
+
+/* As after msw_admm_freeze(), at once or after an update; each layer is projected by one
+ * rank, and not all by the same. */
+static void test_freeze(void **state)
+{
+    static float alone[ALL];
+
+    (void)state;
+    own_projection = true;
+    for (uint64_t iterations = 0; iterations <= EVERY; iterations += EVERY)
+        for (unsigned count = 1; count <= MOST; count *= 2) {
+            unsigned before[MOST], projected = 0;
+
+            open_group(count);
+            for (unsigned i = 0; i < count; i++) {
+                ranks[i].first_sample = 0;
+                ranks[i].samples = SAMPLES;
+                for (uint32_t l = 1; l < 3; l++)
+                    assert_int_equal(msw_admm_set_projection(ranks[i].admm, l, thin_out,
+                                                             &ranks[i]), MSW_OK);
+            }
+            run_group(iterations);
+            for (unsigned i = 0; i < count; i++)
+                before[i] = ranks[i].projections;
+            if (count == 1)
+                ranks[0].status = msw_admm_freeze(ranks[0].admm);
+            else
+                freeze_group();
+            assert_all(MSW_OK);
+            assert_same_bits();
+            for (unsigned i = 0; i < count; i++) {
+                assert_true(count == 1 || ranks[i].projections - before[i] < 3);
+                projected += ranks[i].projections - before[i];
+            }
+            assert_int_equal(projected, 3);
+            if (count == 1)
+                memcpy(alone, ranks[0].w, sizeof alone);
+            assert_memory_equal(ranks[0].w, alone, sizeof alone);
+            freeze_group(); /* once */
+            assert_all(MSW_E_STATE);
+            close_group();
+        }
+    own_projection = false;
+}
+
+/* One choice for all layers. */
+static void test_freeze_budget(void **state)
+{
+    static float alone[ALL];
+
+    (void)state;
+    for (unsigned count = 1; count <= MOST; count++) {
+        open_group(count);
+        for (unsigned i = 0; i < count; i++)
+            assert_int_equal(msw_admm_set_budget(ranks[i].admm, 60000, NULL), MSW_OK);
+        freeze_group();
+        assert_all(MSW_OK);
+        assert_same_bits();
+        if (count == 1)
+            memcpy(alone, ranks[0].w, sizeof alone);
+        assert_memory_equal(ranks[0].w, alone, sizeof alone);
+        close_group();
+    }
+}
+
+static void test_freeze_unlike(void **state)
+{
+    static float before[ALL];
+    msw_host host;
+
+    (void)state;
+    open_group(3);
+    run_group(EVERY);
+    memcpy(before, ranks[0].w, sizeof before);
+    ranks[2].w[5] += 1;
+    freeze_group();
+    assert_all(MSW_E_INVAL);
+    ranks[2].w[5] = before[5];
+    assert_not_frozen(before);
+    for (unsigned i = 0; i < 3; i++)
+        ranks[i].w[2 * COUNT + 1] = NAN; /* a layer of the last rank */
+    freeze_group();
+    assert_all(MSW_E_NUMERIC);
+    for (unsigned i = 0; i < 3; i++)
+        ranks[i].w[2 * COUNT + 1] = before[2 * COUNT + 1];
+    assert_not_frozen(before);
+    assert_int_equal(msw_admm_freeze_ranks(ranks[0].admm, NULL), MSW_E_INVAL);
+    assert_int_equal(msw_admm_freeze_ranks(NULL, &ranks[0].host), MSW_E_INVAL);
+    host = ranks[0].host;
+    host.rank = 3;
+    assert_int_equal(msw_admm_freeze_ranks(ranks[0].admm, &host), MSW_E_INVAL);
+    assert_int_equal(msw_admm_freeze(ranks[1].admm), MSW_OK);
+    freeze_group(); /* one is frozen already */
+    assert_all(MSW_E_INVAL);
+    close_group();
+}
+
+/* Allocations, tasks and sums that fail: on all ranks, with nothing changed, and it can be
+ * tried again. */
+typedef enum freeze_fault { FAULT_MEMORY, FAULT_POOL, FAULT_SUM } freeze_fault;
+
+static bool fail_freeze(freeze_fault what, unsigned at)
+{
+    static float before[ALL];
+    bool failed;
+
+    open_group(2);
+    run_group(EVERY);
+    memcpy(before, ranks[0].w, sizeof before);
+    ranks[0].sums = ranks[1].sums = 0;
+    if (what == FAULT_MEMORY)
+        faults_arm(&ranks[1].memory, at, false);
+    else if (what == FAULT_POOL)
+        ranks[1].pool = (pool){.mode = POOL_FAILING, .fail_from = at};
+    else
+        shared.broken_at = at;
+    freeze_group();
+    faults_arm(&ranks[1].memory, 0, false);
+    ranks[1].pool = (pool){.mode = POOL_IN_ORDER};
+    shared.broken_at = 0;
+    failed = ranks[0].status != MSW_OK;
+    assert_all(!failed ? MSW_OK : what == FAULT_MEMORY ? MSW_E_NOMEM : MSW_E_HOST);
+    if (failed) {
+        assert_not_frozen(before);
+        freeze_group();
+        assert_all(MSW_OK);
+    }
+    assert_same_bits();
+    close_group();
+    return failed;
+}
+
+static void test_freeze_fails(void **state)
+{
+    (void)state;
+    for (int projection = 0; projection < 2; projection++) {
+        own_projection = projection;
+        for (freeze_fault what = FAULT_MEMORY; what <= FAULT_SUM; what++) {
+            unsigned at = 1;
+
+            while (fail_freeze(what, at))
+                at++;
+            assert_true(at > 3);
+        }
+    }
+    own_projection = false;
+}
+
 /* Every allocation of one rank fails once: both get the status, and can go on. */
-static void test_memory(void **state)
+static void fail_memory(void)
 {
     bool failed = true;
 
-    (void)state;
     for (size_t at = 1; failed; at++) {
         open_group(2);
         faults_arm(&ranks[1].memory, at, false);
@@ -590,6 +760,15 @@ static void test_memory(void **state)
         assert_same_bits();
         close_group();
     }
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    fail_memory();
+    relaxation = MSW_RELAXATION_SOFT;
+    fail_memory();
+    relaxation = MSW_RELAXATION_ADMM;
 }
 
 /* So does every call of its parallel_for: a step is taken by all or none. */
@@ -753,6 +932,10 @@ int main(void)
         cmocka_unit_test(test_progress_stops),
         cmocka_unit_test(test_unlike),
         cmocka_unit_test(test_drift),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_freeze_budget),
+        cmocka_unit_test(test_freeze_unlike),
+        cmocka_unit_test(test_freeze_fails),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_parallel_for),
         cmocka_unit_test(test_allreduce_fails),

@@ -119,7 +119,8 @@ static void compress(struct job *job)
     must_do(callbacks_admm(c), "ADMM");
     if (first_rank())
         print_residuals(c);
-    must_do(compression_check(c, msw_admm_freeze(c->admm), "freeze"), "freezing");
+    must_do(compression_check(c, msw_admm_freeze_ranks(c->admm, &c->host), "freeze"),
+            "freezing");
     print_accuracy(job, "projected");
     must_do(callbacks_retrain(c), "retraining");
     print_accuracy(job, "retrained");

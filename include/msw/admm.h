@@ -285,6 +285,9 @@ MSW_API void msw_sensitivity_point_init_sized(msw_sensitivity_point *p, size_t s
  * takes that step. Only a step that fails on some ranks may leave them one step apart.
  * MSW_E_INVAL for the host struct itself is not told to the other ranks.
  *
+ * msw_admm_freeze_ranks() freezes in the same way; msw_admm_freeze(), which every rank may
+ * call as if it were alone, does all of the work on each of them.
+ *
  * In its own loop the host sums the loss gradients over the ranks before
  * msw_admm_add_penalty(), or when frozen before msw_admm_mask_gradient(). All else every
  * rank calls as if it were alone: the same weights and gradients give the same bits. */
@@ -374,17 +377,18 @@ MSW_API msw_status msw_admm_set_projection(msw_admm *admm, uint32_t layer,
  * sum over layers of rho_l ||V - Z||^2 for what they take. The ramp goes from all blocks
  * free to the target. For MSW_SCALE_RMS rho_l is rho of the schedule times a factor that
  * goes as weight / mean w^2 of the layer's first weights, in the penalty as in the
- * projection; with MSW_RELAXATION_SOFT, which has no penalty, in the projection alone. The wanted shares of the layers are not looked at. The scratch of an update
- * is then for all layers, and amounts that have to be measured (transport form, SECONDS)
- * cost some encodings or packings of the network. */
+ * projection; with MSW_RELAXATION_SOFT, which has no penalty, in the projection alone. The
+ * wanted shares of the layers are not looked at. The scratch of an update is then for all
+ * layers, and amounts that have to be measured (transport form, SECONDS) cost some encodings
+ * or packings of the network. */
 
 /**
  * A budget of @p target in the resource of @p options (NULL: bytes of the plain form); 0:
  * none. Parameters without a plan and all else in the file are options.rest. The other
  * calls that take it up fail with MSW_E_RANGE when even the least that the bounds allow
  * takes more. MSW_E_INVAL with MSW_RELAXATION_ENVELOPE: it has to know how many blocks stay
- * free before it weighs one, and a budget finds that out in weighing. MSW_E_STATE after the first penalty,
- * update, run or freeze.
+ * free before it weighs one, and a budget finds that out in weighing. MSW_E_STATE after the
+ * first penalty, update, run or freeze.
  */
 MSW_API msw_status msw_admm_set_budget(msw_admm *admm, double target,
                                        const msw_budget_options *options) MSW_NODISCARD;
@@ -471,6 +475,17 @@ MSW_API msw_status msw_admm_update(msw_admm *admm) MSW_NODISCARD;
  */
 MSW_API msw_status msw_admm_freeze(msw_admm *admm) MSW_NODISCARD;
 
+/**
+ * The same by all ranks of a data-parallel training, each of which projects its share of
+ * the layers; with a budget, which is one choice for all, every rank makes it. Of @p host
+ * only allreduce, its user, rank and rank_count count. Ends with the same bits on every
+ * rank, those of msw_admm_freeze(). The ranks compare msw_admm_hash() before: MSW_E_INVAL
+ * on all when they are not equal. What fails on one rank fails on all, with nothing
+ * changed; of MSW_E_INVAL for the host struct itself the others do not hear.
+ */
+MSW_API msw_status msw_admm_freeze_ranks(msw_admm *admm,
+                                         const msw_host *host) MSW_NODISCARD;
+
 /* FROZEN phase, the host's own loop: mask the slots once after freezing; then
  * mask the gradient before, and the weights after, each step of any optimiser.
  * Unconstrained parameters are left alone. In the ADMM phase: MSW_E_STATE. What
@@ -525,8 +540,8 @@ MSW_API msw_status msw_admm_save(msw_writer *writer, const msw_admm *admm) MSW_N
 /**
  * Bring the solver, and the weights in the host's tensors, to the state in a file that
  * msw_admm_save() wrote for a solver of the same layers (names, shapes, plans,
- * exclusions, projections) and optimiser. Options other than the learning rate are those the solver
- * was made with; for the same bits make it with the same. MSW_E_NOTFOUND: no
+ * exclusions, projections) and optimiser. Options other than the learning rate are those
+ * the solver was made with; for the same bits make it with the same. MSW_E_NOTFOUND: no
  * state in the file; MSW_E_INVAL: that of another solver; MSW_E_CORRUPT: it is not as
  * msw_admm_save() writes it. Solver and weights are then as they were.
  */

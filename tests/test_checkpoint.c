@@ -124,8 +124,8 @@ static void progress_may_save(void **state)
     fixture_for_all(check_progress);
 }
 
-/* The bound of a state is that of all tasks, not of the first or the least: what was saved
- * is within it. */
+/* The bound of a state is that of all tasks and all lanes, not of the first or the least:
+ * what was saved is within it. */
 static void tasks_of_many_magnitudes(void **state)
 {
     static const layout tall = {.weights = MSW_WEIGHTS_OI, .shape = {320, 512}, .rank = 2,
@@ -133,7 +133,8 @@ static void tasks_of_many_magnitudes(void **state)
     fixture f = fixture_setup(&tall, NULL);
 
     (void)state;
-    for (int rising = 0; rising < 2; rising++) {
+    for (size_t lane = 0; lane < 16; lane++) {
+        const bool rising = lane % 2;
         uint8_t *bytes;
         size_t size;
         trainee t;
@@ -144,6 +145,8 @@ static void tasks_of_many_magnitudes(void **state)
 
             *fixture_at(&f, t.w, i) *= (float)(1 + (rising ? row : tall.shape[0] - row));
         }
+        *fixture_at(&f, t.w, (rising ? tall.shape[0] - 1 : 0) * tall.shape[1] + lane) =
+            1e5f;
         assert_int_equal(msw_admm_update(t.admm), MSW_OK);
         for (size_t i = 0; i < 3; i++) {
             bytes = trainee_saved(&size, &t);

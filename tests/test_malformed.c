@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Files wrong in one respect that no checksum shows: sections, records, payloads. */
+#include "bytes.h"
 #include "container.h"
 #include "damage.h"
 #include "file_format.h"
@@ -419,6 +420,34 @@ static void test_metadata_records(void **state)
     }
 }
 
+/* A value that ends where the section does, its 0 in the padding. */
+static void test_metadata_end(void **state)
+{
+    msw_writer *w;
+    msw_reader *r;
+    container_section s;
+    uint8_t *data;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(msw_writer_new(&w, damage.ctx), MSW_OK);
+    assert_int_equal(msw_writer_add_metadata(w, "key", "value", 5), MSW_OK);
+    assert_int_equal(sample_add(w, damage.ctx, &sample_layers[0]), MSW_OK);
+    size = (size_t)msw_writer_bytes(w);
+    data = malloc(size);
+    assert_non_null(data);
+    assert_int_equal(msw_writer_write_buffer(w, data, size), MSW_OK);
+    s = container_find(data, size, MSW__SECTION_METADATA);
+    assert_int_equal(msw__load64(s.data + MSW__COUNT_BYTES + 2), 5);
+    assert_int_equal(s.data[s.size], 0);
+    damage_put(s.data + MSW__COUNT_BYTES + 2, 6, 8);
+    container_repair(data, size);
+    assert_int_equal(msw_reader_open_buffer(&r, damage.ctx, data, size, NULL),
+                     MSW_E_FORMAT);
+    free(data);
+    msw_writer_free(w);
+}
+
 /* Of every payload: fc is class map (9 blocks in 2 bytes), 3 magnitudes, free weights,
  * signs; io is free throughout. */
 static void test_payloads(void **state)
@@ -536,6 +565,7 @@ int main(void)
         DAMAGE_TEST(test_wrapping_payloads),
         DAMAGE_TEST(test_names_twice),
         DAMAGE_TEST(test_metadata_records),
+        DAMAGE_TEST(test_metadata_end),
         DAMAGE_TEST(test_payloads),
         DAMAGE_TEST(test_permutations),
         DAMAGE_TEST(test_sign_bits),

@@ -118,6 +118,42 @@ static void test_high_bits(void **state)
     }
 }
 
+/* Every bit of the narrow packing and of what lies behind it says something of the weights:
+ * changed, they are others, or there are none. But for the one that only promises a kernel
+ * that there is nothing to pass over. */
+static void test_no_idle_bits(void **state)
+{
+    enum { AT_SKIPS = 40 };
+
+    (void)state;
+    for (size_t i = 0; i < SPECS; i += 2) { /* wide blocks, and narrow ones */
+        msw_unified *good;
+        msw_reader *r;
+        packed_damage b;
+
+        packed_damage_set_up(&b, &specs[i], MSW_CPU_C, 1);
+        r = packed_open(b.ctx, &b.file, false);
+        assert_int_equal(msw_reader_unified(&good, r, "w"), MSW_OK);
+        msw_reader_free(r);
+        for (size_t bit = 0; bit < 8 * b.payload_size; bit++) {
+            uint8_t *at = b.bytes + b.payload + bit / 8;
+            msw_unified *u;
+
+            *at ^= (uint8_t)(1 << bit % 8);
+            container_repair(b.bytes, b.file.size);
+            assert_int_equal(msw_reader_open_buffer(&r, b.ctx, b.bytes, b.file.size, NULL),
+                             MSW_OK);
+            if (msw_reader_unified(&u, r, "w") == MSW_OK && bit != 8 * AT_SKIPS)
+                assert_false(packed_same(u, good));
+            msw_unified_free(u);
+            msw_reader_free(r);
+            *at ^= (uint8_t)(1 << bit % 8);
+        }
+        msw_unified_free(good);
+        packed_damage_tear_down(&b);
+    }
+}
+
 /* Words swapped with others: places, headers and counts that are right elsewhere. */
 static void test_swaps(void **state)
 {
@@ -223,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_bit_flips),
         cmocka_unit_test(test_field_abuse),
         cmocka_unit_test(test_high_bits),
+        cmocka_unit_test(test_no_idle_bits),
         cmocka_unit_test(test_swaps),
         cmocka_unit_test(test_order_of_free_records),
         cmocka_unit_test(test_truncated),

@@ -83,7 +83,8 @@ static void check_layer(fixture *f, msw_permutation_layer l)
             sum += (double)*fixture_at(f, h, i);
         }
         for (size_t i = 0; i < count; i++)
-            *fixture_at(f, h, i) = (float)((double)*fixture_at(f, h, i) * (double)count / sum);
+            *fixture_at(f, h, i) =
+                (float)((double)*fixture_at(f, h, i) * (double)count / sum);
         l.importance = h;
     }
     assert_int_equal(msw_permutation_new(&p, f->ctx), MSW_OK);
@@ -494,6 +495,22 @@ static void test_misuse(void **state)
     BAD(column_axis, 7, MSW_E_INVAL); /* of another length */
     BAD(importance, q.two, MSW_E_INVAL);
 #undef BAD
+    for (uint32_t groups = 3; groups <= 4; groups++) { /* on an axis in groups of 12 */
+        msw_plan_options_init(&o);
+        msw_permutation_layer_init(&l);
+        l.row_axis = 3;
+        assert_int_equal(msw_permutation_new(&p, q.ctx), MSW_OK);
+        o.groups = 2;
+        assert_int_equal(msw_plan_new(&plan, q.ctx, shape, 2, &o), MSW_OK);
+        assert_int_equal(msw_permutation_add(p, plan, q.one, &l), MSW_OK);
+        msw_plan_free(plan);
+        o.groups = groups;
+        assert_int_equal(msw_plan_new(&plan, q.ctx, shape, 2, &o), MSW_OK);
+        assert_int_equal(msw_permutation_add(p, plan, q.one, &l),
+                         groups == 4 ? MSW_OK : MSW_E_INVAL);
+        msw_plan_free(plan);
+        msw_permutation_free(p);
+    }
     msw_permutation_layer_init(&l);
     l.column_axis = 8;
     l.positions = 5; /* does not divide */
@@ -544,6 +561,39 @@ static void test_zeros(void **state)
     pair_teardown(&q);
 }
 
+/* Where no order is better everything stays: a permutation takes bytes of a file. */
+static void test_nothing_to_gain(void **state)
+{
+    static const layout l = {MSW_WEIGHTS_OI, 0, {12, 16}, 2, 4, 4, 0, false, false};
+    fixture f = fixture_setup(&l, NULL);
+    msw_tensor *t = fixture_tensor(&f);
+    msw_permutation_layer layer;
+    msw_permutation_info info;
+    msw_plan_info of_plan;
+    msw_permutation *p;
+    msw_plan *plan;
+
+    (void)state;
+    for (size_t i = 0; i < 12 * 16; i++) /* each block unified without error */
+        *fixture_at(&f, t, i) = (float)(1 + i / 16 / 4);
+    msw_permutation_layer_init(&layer);
+    layer.unify = 1;
+    assert_int_equal(msw_permutation_new(&p, f.ctx), MSW_OK);
+    assert_int_equal(msw_permutation_add(p, f.plan, t, &layer), MSW_OK);
+    assert_int_equal(msw_permutation_search(p, 0), MSW_OK);
+    msw_permutation_info_init(&info);
+    assert_int_equal(msw_permutation_get_info(&info, p, 0), MSW_OK);
+    assert_true(info.given == 0 && info.found == 0);
+    assert_int_equal(msw_permutation_plan(&plan, p, 0), MSW_OK);
+    msw_plan_info_init(&of_plan);
+    assert_int_equal(msw_plan_get_info(&of_plan, plan), MSW_OK);
+    assert_true(!of_plan.row_permuted && !of_plan.column_permuted);
+    msw_plan_free(plan);
+    msw_permutation_free(p);
+    fixture_free(t);
+    fixture_teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -555,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_failing_pool),
         cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_nothing_to_gain),
     };
 
     return cmocka_run_group_tests_name("permutation", tests, NULL, NULL);

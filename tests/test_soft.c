@@ -139,6 +139,22 @@ static void every_layout_by_its_definition(void **state)
     fixture_for_all(check_definition);
 }
 
+/* Weights of more than one task, each of which counts. */
+static void more_than_a_task(void **state)
+{
+    static const layout large = {MSW_WEIGHTS_OI, 0, {131, 257}, 2, 4, 4, 0, false, false};
+    msw_admm_options o = soft_options();
+    fixture f = fixture_setup(&large, NULL);
+    subject s;
+
+    (void)state;
+    o.soft_factor = 0.5;
+    s = open_subject(&f, &o, 0.3, 0.4);
+    update_and_check(&s, 0.3, 0.4, 0.5, NULL);
+    close_subject(&s);
+    fixture_teardown(&f);
+}
+
 /* Left alone the weights end on the structure, and freezing moves them no more. */
 static void check_end(fixture *f)
 {
@@ -357,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout_by_its_definition),
+        cmocka_unit_test(more_than_a_task),
         cmocka_unit_test(weights_end_on_the_structure),
         cmocka_unit_test(no_factor_projects),
         cmocka_unit_test(what_is_not_finite_changes_nothing),

@@ -97,7 +97,8 @@ static void test_overflow(void **state)
     assert_int_equal(msw_tensor_new(&t, ctx, zero_too, 2), MSW_E_INVAL);
     assert_int_equal(memory.calls, calls);
     /* representable, but nobody has so much memory */
-    assert_int_equal(msw_tensor_new(&t, ctx, (const size_t[]){SIZE_MAX / 8}, 1), MSW_E_NOMEM);
+    assert_int_equal(msw_tensor_new(&t, ctx, (const size_t[]){SIZE_MAX / 8}, 1),
+                     MSW_E_NOMEM);
     assert_null(t);
 }
 
@@ -127,7 +128,8 @@ static void test_strides(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         msw_tensor *t;
 
-        assert_int_equal(msw_tensor_borrow(&t, ctx, data, cases[i].shape, cases[i].stride, 3),
+        assert_int_equal(msw_tensor_borrow(&t, ctx, data, cases[i].shape, cases[i].stride,
+                                           3),
                          cases[i].status);
         assert_true(!t == !!cases[i].status);
         for (uint32_t axis = 0; t && axis < 3; axis++)
@@ -198,12 +200,36 @@ static void test_same_shape(void **state)
     assert_int_equal(msw_tensor_borrow(&a, ctx, data, shapes[0], NULL, 2), MSW_OK);
     for (uint32_t i = 1; i < 3; i++) {
         for (uint32_t rank = 2; rank <= 3; rank++) { /* 2x3 is not 2x3x1 */
-            assert_int_equal(msw_tensor_borrow(&b, ctx, data, shapes[i], NULL, rank), MSW_OK);
+            assert_int_equal(msw_tensor_borrow(&b, ctx, data, shapes[i], NULL, rank),
+                             MSW_OK);
             assert_int_equal(msw__tensor_same_shape(a, b), i == 1 && rank == 2);
             msw_tensor_free(b);
         }
     }
     msw_tensor_free(a);
+}
+
+/* Of a tensor of any size, wherever the one is that is not finite; gaps do not count. */
+static void test_finite(void **state)
+{
+    enum { MOST = 40 };
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    float data[2 * MOST] = {0};
+
+    (void)state;
+    for (size_t count = 1; count <= MOST; count++)
+        for (size_t stride = 1; stride <= 2; stride++) {
+            msw_tensor *t;
+
+            assert_int_equal(msw_tensor_borrow(&t, ctx, data, &count, &stride, 1), MSW_OK);
+            assert_true(msw__tensor_finite(t));
+            for (size_t i = 0; i < stride * count; i++) {
+                data[i] = bad[i % 3];
+                assert_int_equal(msw__tensor_finite(t), i % stride != 0);
+                data[i] = 0;
+            }
+            msw_tensor_free(t);
+        }
 }
 
 static int set_up(void **state)
@@ -230,6 +256,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_borrowed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_same_shape, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_finite, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

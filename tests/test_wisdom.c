@@ -13,7 +13,8 @@
 #include <cmocka.h>
 
 static const weights_spec spec = {.rows = 40, .columns = 64, .block_rows = 4,
-                                  .block_columns = 8, .pruned = 40, .unified = 40, .seed = 3};
+                                  .block_columns = 8, .pruned = 40, .unified = 40,
+                                  .seed = 3};
 
 /* A clock that counts how often it is read, and lets each span take a millisecond. */
 typedef struct counting_clock {
@@ -229,9 +230,34 @@ static void test_nonsense(void **state)
     seal(&x);
     refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
     memcpy(x.data, saved, x.size);
+    msw__store64(x.data + AT_COUNT, 0); /* bytes behind the last */
+    seal(&x);
+    refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+    memcpy(x.data, saved, x.size);
     seal(&x);
     assert_int_equal(msw_wisdom_import(x.wisdom, x.data, x.size), MSW_OK);
     free(saved);
+    tear_down(&x);
+}
+
+/* What tells products apart. */
+static void test_key(void **state)
+{
+    enum { AT_ENTRY = 212 };
+    uint64_t blocks[MSW_CLASS_UNIFIED + 1] = {0};
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    for (size_t b = 0; b < x.w.u->plan->block_count; b++)
+        blocks[x.w.u->classes[b]]++;
+    assert_int_equal(msw__load64(x.data + AT_ENTRY), spec.rows);
+    assert_int_equal(msw__load64(x.data + AT_ENTRY + 8), spec.columns);
+    assert_int_equal(msw__load64(x.data + AT_ENTRY + 16), 20);
+    assert_int_equal(msw__load64(x.data + AT_ENTRY + 24), blocks[MSW_CLASS_PRUNED]);
+    assert_int_equal(msw__load64(x.data + AT_ENTRY + 32), blocks[MSW_CLASS_UNIFIED]);
+    assert_int_equal(msw__load32(x.data + AT_ENTRY + 40), spec.block_rows);
+    assert_int_equal(msw__load32(x.data + AT_ENTRY + 44), spec.block_columns);
     tear_down(&x);
 }
 
@@ -328,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_remembers),
         cmocka_unit_test(test_damage),    cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_key),
         cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_convolution),
     };

@@ -246,6 +246,134 @@ static void test_all_pruned(void **state)
     }
 }
 
+/* Sums that the activation cuts off above, in every kernel and in gaps that no kernel
+ * position reaches. */
+static void test_upper_bound(void **state)
+{
+    static const uint32_t masks[] = {MSW_CPU_C, MSW_CPU_AVX2, 0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
+        for (uint32_t transposed = 0; transposed <= 1; transposed++)
+            for (uint32_t k = 0; k < 6; k++) {
+                layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = k < 2 ? 12 : 6,
+                           .channels = k < 4 ? 3 : 1, .kernel_h = 2, .kernel_w = 3,
+                           .groups = k < 2 ? 1 : k < 4 ? 3 : 6};
+                msw_context_options o;
+                msw_context *ctx;
+                msw_conv *conv;
+
+                msw_context_options_init(&o);
+                o.cpu_mask = masks[i];
+                assert_int_equal(msw_context_new(&ctx, &o), MSW_OK);
+                layer_make_weights(ctx, &l, false);
+                layer_make_options(&l, true);
+                l.options.image = k % 2;
+                l.options.activation = MSW_ACTIVATION_RELU6;
+                l.options.transposed = transposed;
+                l.options.stride_h = l.options.stride_w = 4;
+                free(l.bias);
+                l.bias = malloc(l.outputs * sizeof *l.bias);
+                assert_non_null(l.bias);
+                for (size_t b = 0; b < l.outputs; b++)
+                    l.bias[b] = 5 + (float)b; /* about the bound, and above */
+                l.options.bias = l.bias;
+                l.options.bias_count = l.outputs;
+                conv = layer_conv(ctx, &l);
+                check_run(&l, conv, 2, 9, 11);
+                msw_conv_free(conv);
+                layer_free(&l);
+                msw_context_free(ctx);
+            }
+}
+
+/* Images of one column, in steps that leave others out. */
+static void test_one_column(void **state)
+{
+    for (uint32_t image = 0; image <= 1; image++)
+        for (uint32_t transposed = 0; transposed <= 1; transposed++) {
+            layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 9, .channels = 3,
+                       .kernel_h = 3, .kernel_w = 1, .groups = 1};
+            msw_conv *conv;
+
+            layer_make_weights(*state, &l, false);
+            layer_make_options(&l, true);
+            l.options.image = image;
+            l.options.transposed = transposed;
+            l.options.stride_w = 2;
+            conv = layer_conv(*state, &l);
+            check_run(&l, conv, 3, 40, 1);
+            msw_conv_free(conv);
+            layer_free(&l);
+        }
+}
+
+/* A pool that fails at any call ends the convolution with a status. */
+static void check_failing_pool(layer l, uint32_t image, uint32_t transposed)
+{
+    pool p = {.mode = POOL_FAILING, .fail_from = UINT64_MAX};
+    msw_context_options o;
+    msw_context *ctx;
+    msw_conv *conv;
+    msw_conv_call call;
+    images x, y;
+    size_t out_height, out_width;
+    uint64_t calls;
+
+    msw_context_options_init(&o);
+    o.parallel_for = pool_run;
+    o.parallel_user = &p;
+    assert_int_equal(msw_context_new(&ctx, &o), MSW_OK);
+    layer_make_weights(ctx, &l, false);
+    layer_make_options(&l, true);
+    l.options.image = image;
+    l.options.transposed = transposed;
+    l.options.pad_top = 1;
+    conv = layer_conv(ctx, &l);
+    assert_int_equal(msw_conv_get_output(&out_height, &out_width, conv, 40, 50), MSW_OK);
+    x = images_new(3, l.channels * l.groups, 40, 50, image == MSW_IMAGE_NCHW, false);
+    y = images_new(3, l.outputs, out_height, out_width, image == MSW_IMAGE_NCHW, false);
+    images_fill(&x);
+    images_fill(&y);
+    call = images_call(&x, &y, true);
+    call.beta = 1;
+    atomic_store(&p.calls, 0);
+    assert_int_equal(msw_conv_run(conv, &call), MSW_OK);
+    calls = atomic_load(&p.calls);
+    assert_true(calls > 0);
+    for (uint64_t k = 1; k <= calls; k++) {
+        p.fail_from = k;
+        atomic_store(&p.calls, 0);
+        assert_int_equal(msw_conv_run(conv, &call), MSW_E_HOST);
+        assert_int_equal(atomic_load(&p.calls), k); /* and nothing after it */
+    }
+    images_free(&x);
+    images_free(&y);
+    msw_conv_free(conv);
+    layer_free(&l);
+    msw_context_free(ctx);
+}
+
+static void test_failing_pools(void **state)
+{
+    (void)state;
+    for (uint32_t image = 0; image <= 1; image++)
+        for (uint32_t transposed = 0; transposed <= 1; transposed++) {
+            const layer products = {.weights = MSW_WEIGHTS_OIHW, .outputs = 80,
+                                    .channels = 9, .kernel_h = 3, .kernel_w = 3,
+                                    .groups = 2};
+            const layer direct = {.weights = MSW_WEIGHTS_OIHW, .outputs = 8, .channels = 9,
+                                  .kernel_h = 3, .kernel_w = 3, .groups = 4};
+            const layer depthwise = {.weights = MSW_WEIGHTS_OIHW, .outputs = 40,
+                                     .channels = 1, .kernel_h = 3, .kernel_w = 3,
+                                     .groups = 40};
+
+            check_failing_pool(products, image, transposed);
+            check_failing_pool(direct, image, transposed);
+            check_failing_pool(depthwise, image, transposed);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +385,9 @@ int main(void)
         cmocka_unit_test(test_one_dimension),
         cmocka_unit_test(test_inputs_first),
         cmocka_unit_test(test_all_pruned),
+        cmocka_unit_test(test_upper_bound),
+        cmocka_unit_test(test_one_column),
+        cmocka_unit_test(test_failing_pools),
     };
 
     return cmocka_run_group_tests(tests, conv_set_up, conv_tear_down);

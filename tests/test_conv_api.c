@@ -2,6 +2,7 @@
 #include "conv_fixture.h"
 #include "faults.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -245,6 +246,78 @@ static void test_calls(void **state)
     layer_free(&l);
 }
 
+/* Sizes whose arrays do not fit into the memory there can be have no workspace; no sum
+ * wraps round on its way there. */
+static void check_sizes(const layer *l, const msw_conv *conv)
+{
+    const size_t channels = l->channels * l->groups;
+    size_t refused = 0, taken = 0;
+
+    for (unsigned batch = 0; batch < 64; batch += 9)
+        for (unsigned height = 2; height < 64; height++)
+            for (unsigned width = 2; width < 64; width++) {
+                const double bytes = ldexp((double)channels, (int)(batch + height + width)) * 4;
+                const size_t space =
+                    msw_conv_workspace(conv, (size_t)1 << batch, (size_t)1 << height,
+                                       (size_t)1 << width);
+
+                if (bytes > (double)SIZE_MAX)
+                    assert_true(space == SIZE_MAX);
+                refused += space == SIZE_MAX;
+                taken += space != SIZE_MAX;
+            }
+    assert_true(refused > 0 && taken > 0);
+}
+
+static void test_sizes(void **state)
+{
+    for (uint32_t kind = 0; kind < 12; kind++) {
+        const bool few = kind / 4 == 1, single = kind / 4 == 2;
+        layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = few || single ? 4 : 9,
+                   .channels = single ? 1 : 3, .kernel_h = 3, .kernel_w = 3,
+                   .groups = single ? 4 : 1};
+        msw_conv *conv;
+
+        layer_make_weights(*state, &l, false);
+        layer_make_options(&l, true);
+        l.options.image = kind % 2;
+        l.options.transposed = kind / 2 % 2;
+        l.options.stride_h = l.options.stride_w = 1 + kind % 3;
+        l.options.pad_top = l.options.pad_left = 1;
+        conv = layer_conv(*state, &l);
+        check_sizes(&l, conv);
+        msw_conv_free(conv);
+        layer_free(&l);
+    }
+}
+
+/* Padding, kernels and output padding that no height or width can have. */
+static void test_geometry_overflow(void **state)
+{
+    static const uint32_t most = UINT32_MAX;
+    layer l = layer_small(*state, 1);
+    size_t height, width;
+
+    for (uint32_t transposed = 0; transposed <= 1; transposed++)
+        for (uint32_t k = 0; k < 3; k++) {
+            msw_conv *conv;
+
+            l.options.transposed = transposed;
+            l.options.pad_top = l.options.pad_bottom = k == 0 ? most : 0;
+            l.options.dilation_h = k == 1 ? most : 0;
+            l.options.stride_h = k == 2 ? most : 0;
+            conv = layer_conv(*state, &l);
+            assert_int_equal(msw_conv_get_output(&height, &width, conv, SIZE_MAX, 9),
+                             k == 0 || transposed ? MSW_E_RANGE : MSW_OK);
+            assert_int_equal(msw_conv_get_output(&height, &width, conv, SIZE_MAX - most, 9),
+                             k == 0 && !transposed ? MSW_E_RANGE
+                             : transposed && k     ? MSW_E_RANGE : MSW_OK);
+            assert_int_equal(msw_conv_get_output(&height, &width, conv, 9, 0), MSW_E_RANGE);
+            msw_conv_free(conv);
+        }
+    layer_free(&l);
+}
+
 /* The stride of a single image, or of a single run, is anything. */
 static void test_idle_strides(void **state)
 {
@@ -326,6 +399,8 @@ int main(void)
         cmocka_unit_test(test_max_bytes),
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_geometry_overflow),
         cmocka_unit_test(test_idle_strides),
         cmocka_unit_test(test_out_of_memory),
     };

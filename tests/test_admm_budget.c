@@ -50,7 +50,8 @@ static host host_with(double ramp, uint32_t relaxation, double soft_factor)
                            exp(cos((double)(k / 32))));
         memcpy(msw_tensor_data(h.weights[i]), a,
                msw_tensor_count(h.wanted[i]) * sizeof *a);
-        assert_int_equal(msw_admm_add_layer(h.admm, h.weights[i], h.plans[i], NULL), MSW_OK);
+        assert_int_equal(msw_admm_add_layer(h.admm, h.weights[i], h.plans[i], NULL),
+                         MSW_OK);
     }
     return h;
 }
@@ -408,7 +409,8 @@ static void test_plans(void **state)
     assert_true(msw_writer_bytes(writer) <= sizeof image);
     assert_int_equal(msw_writer_write_buffer(writer, image, sizeof image), MSW_OK);
     assert_int_equal(msw_reader_open_buffer(&reader, h.ctx, image,
-                                            (size_t)msw_writer_bytes(writer), NULL), MSW_OK);
+                                            (size_t)msw_writer_bytes(writer), NULL),
+                     MSW_OK);
     assert_int_equal(msw_admm_load(other.admm, reader), MSW_OK);
     assert_ptr_equal(msw_admm_plan(other.admm, 0), other_bands);
     assert_int_equal(msw_tensor_new(&z, h.ctx, shape, 2), MSW_OK);
@@ -462,6 +464,55 @@ static void test_misuse(void **state)
     host_free(&h);
 }
 
+/* Layers without a plan, without a weight that is not 0, and what cannot be met. */
+static void test_odd_layers(void **state)
+{
+    static const size_t shape[2] = {SMALL_ROWS, SMALL_COLUMNS}, bias_shape[1] = {7};
+    host h = host_new(0);
+    msw_tensor *zeros, *bias;
+    msw_store_options store;
+    msw_budget_layer layer;
+    msw_budget_info info;
+
+    (void)state;
+    assert_int_equal(msw_tensor_new(&zeros, h.ctx, shape, 2), MSW_OK);
+    assert_int_equal(msw_tensor_new(&bias, h.ctx, bias_shape, 1), MSW_OK);
+    assert_int_equal(msw_admm_add_layer(h.admm, bias, NULL, NULL), MSW_OK);
+    assert_int_equal(msw_admm_add_layer(h.admm, zeros, h.plans[1], NULL), MSW_OK);
+    assert_int_equal(msw_admm_add_plan(h.admm, 2, h.plans[0]), MSW_E_INVAL); /* no plan */
+    assert_int_equal(msw_admm_add_plan(h.admm, 3, h.plans[1]), MSW_OK);
+    assert_int_equal(msw_admm_add_plan(h.admm, 3, h.plans[1]), MSW_OK); /* a third one */
+    assert_int_equal(msw_admm_add_plan(h.admm, 4, h.plans[1]), MSW_E_RANGE);
+    msw_store_options_init(&store);
+    store.free_weights = MSW_DTYPE_F16;
+    msw_budget_layer_init(&layer);
+    layer.store = &store;
+    layer.exclude = MSW_EXCLUDE_UNIFY;
+    assert_int_equal(msw_admm_set_budget_layer(h.admm, 3, &layer), MSW_OK);
+    layer.exclude = MSW_EXCLUDE_PRUNE;
+    assert_int_equal(msw_admm_set_budget_layer(h.admm, 1, &layer), MSW_OK);
+    layer.size = 4;
+    assert_int_equal(msw_admm_set_budget_layer(h.admm, 1, &layer), MSW_E_INVAL);
+    assert_int_equal(msw_admm_set_target(h.admm, 1), MSW_E_STATE); /* no budget */
+    assert_int_equal(msw_admm_set_budget(h.admm, 1, NULL), MSW_OK);
+    assert_int_equal(msw_admm_update(h.admm), MSW_E_RANGE);
+    assert_int_equal(msw_admm_set_target(h.admm, 0), MSW_E_INVAL);
+    assert_int_equal(msw_admm_set_target(h.admm, 30000), MSW_OK);
+    assert_int_equal(msw_admm_update(h.admm), MSW_OK);
+    msw_budget_info_init(&info);
+    assert_int_equal(msw_admm_get_budget(&info, h.admm), MSW_OK);
+    assert_true(info.amount <= 30000);
+    assert_true(msw_admm_rho_factor(h.admm, 3) > 0);
+    assert_true(isnan(msw_admm_rho_factor(NULL, 0)));
+    assert_int_equal(msw_admm_class_count(h.admm, 3, MSW_CLASS_UNIFIED), 0);
+    assert_int_equal(msw_admm_class_count(h.admm, 1, MSW_CLASS_PRUNED), 0);
+    assert_int_equal(msw_admm_class_count(h.admm, 2, MSW_CLASS_FREE), 0);
+    assert_int_equal(msw_admm_class_count(NULL, 0, MSW_CLASS_FREE), 0);
+    msw_tensor_free(zeros);
+    msw_tensor_free(bias);
+    host_free(&h);
+}
+
 /* Soft projection goes part of the way to what freezing would make of the weights, and
  * back from a file it goes on with the same amounts and plans. */
 static void soft_projection(void **state)
@@ -482,7 +533,8 @@ static void soft_projection(void **state)
     assert_true(info_of(&soft).amount == info_of(&hard).amount);
     assert_true(info_of(&soft).amount <= target && info_of(&soft).amount > 0.98 * target);
     for (uint32_t i = 0; i < LAYERS; i++) {
-        const float *w = msw_tensor_data(soft.weights[i]), *z = msw_tensor_data(hard.weights[i]);
+        const float *w = msw_tensor_data(soft.weights[i]);
+        const float *z = msw_tensor_data(hard.weights[i]);
         const float *first = msw_tensor_data(soft.wanted[i]);
 
         for (size_t k = 0; k < msw_tensor_count(soft.weights[i]); k++)
@@ -545,7 +597,7 @@ int main(void)
         cmocka_unit_test(test_targets),      cmocka_unit_test(test_factor),
         cmocka_unit_test(test_layers_share), cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_target_changes), cmocka_unit_test(test_plans),
-        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_misuse),       cmocka_unit_test(test_odd_layers),
         cmocka_unit_test(soft_projection),
         cmocka_unit_test(soft_ramp),
     };

@@ -60,8 +60,8 @@ static int set_up(void **state)
     all.file_size = (size_t)msw_writer_bytes(all.writer);
     assert_true(all.file_size <= sizeof all.file);
     assert_int_equal(msw_writer_write_buffer(all.writer, all.file, all.file_size), MSW_OK);
-    assert_int_equal(
-        msw_reader_open_buffer(&all.reader, all.ctx, all.file, all.file_size, NULL), MSW_OK);
+    assert_int_equal(msw_reader_open_buffer(&all.reader, all.ctx, all.file, all.file_size,
+                                            NULL), MSW_OK);
     return 0;
 }
 

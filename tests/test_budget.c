@@ -599,6 +599,85 @@ static void test_partitions(void **state)
     net_free(&n);
 }
 
+/* Each option that is out of its range, by itself. */
+static void test_options(void **state)
+{
+    msw_store_options store;
+    msw_budget_options o;
+    msw_budget_layer l;
+    msw_budget *b;
+    net n = net_new(NULL, NULL);
+
+    (void)state;
+#define REFUSE(change, status)                                             \
+    msw_budget_options_init(&o);                                           \
+    change;                                                                \
+    assert_int_equal(msw_budget_new(&b, n.ctx, &o), status);               \
+    assert_null(b)
+    REFUSE(o.resource = MSW_RESOURCE_SECONDS + 1, MSW_E_INVAL);
+    REFUSE(o.scale = MSW_SCALE_NONE + 1, MSW_E_INVAL);
+    REFUSE(o.rest = -1, MSW_E_INVAL);
+    REFUSE(o.rest = (double)INFINITY, MSW_E_INVAL);
+    REFUSE(o.rest = (double)NAN, MSW_E_INVAL);
+    REFUSE(o.size = 4, MSW_E_INVAL);
+    msw_store_options_init(&store);
+    store.size = 4;
+    REFUSE(o.store = &store, MSW_E_INVAL);
+#undef REFUSE
+#define REFUSE(change, status)                                                          \
+    msw_budget_layer_init(&l);                                                          \
+    change;                                                                             \
+    assert_int_equal(msw_budget_add(n.budget, n.plans[0], n.weights[0], &l), status)
+    REFUSE(l.size = 4, MSW_E_INVAL);
+    REFUSE(l.store = &store, MSW_E_INVAL);
+    REFUSE(l.prune_max = 1.5, MSW_E_INVAL);
+    REFUSE(l.unify_max = 1.5, MSW_E_INVAL);
+    REFUSE(l.prune_min = 0.5; l.prune_max = 0.4, MSW_E_INVAL);
+    REFUSE(l.unify_min = 0.5; l.unify_max = 0.4, MSW_E_INVAL);
+    REFUSE(l.unify_min = 0.5; l.exclude = MSW_EXCLUDE_UNIFY, MSW_E_INVAL);
+    REFUSE(l.weight = (double)INFINITY, MSW_E_INVAL);
+    REFUSE(l.weight = (double)NAN, MSW_E_INVAL);
+    REFUSE(l.float_bits = 65, MSW_E_INVAL);
+    REFUSE(l.importance = n.weights[1], MSW_E_INVAL); /* of another shape */
+#undef REFUSE
+    assert_int_equal(msw_budget_layer_count(n.budget), LAYERS);
+    net_free(&n);
+}
+
+/* Floats of so many bits, whatever they are stored as: what the host does with them. */
+static void test_float_bits(void **state)
+{
+    msw_budget_layer l;
+
+    (void)state;
+    msw_budget_layer_init(&l);
+    for (l.float_bits = 4; l.float_bits <= 32; l.float_bits *= 2) {
+        net n = net_new(NULL, &l);
+        const double weights = ROWS * COLUMNS + ROWS_2 * COLUMNS_2;
+        double signs = 0, floats = 0, without;
+
+        assert_int_equal(msw_budget_choose(n.budget, 1e9), MSW_OK);
+        without = info_of(n.budget).all_free - weights * l.float_bits / 8;
+        assert_true(without > 0 && without < 2000); /* class maps and records */
+        assert_int_equal(msw_budget_choose(n.budget, 0.4 * info_of(n.budget).all_free),
+                         MSW_OK);
+        for (uint32_t i = 0; i < LAYERS; i++)
+            for (size_t k = 0; k < n.plans[i]->block_count; k++) {
+                const uint8_t class = msw_budget_classes(n.budget, i)[k];
+                msw_block b;
+
+                msw_block_init(&b);
+                assert_int_equal(msw_plan_get_block(&b, n.plans[i], k), MSW_OK);
+                signs += class == MSW_CLASS_UNIFIED ? (double)(b.rows * b.columns) : 0;
+                floats += class == MSW_CLASS_UNIFIED ? 1
+                          : class == MSW_CLASS_FREE  ? (double)(b.rows * b.columns) : 0;
+            }
+        assert_true(fabs(info_of(n.budget).amount -
+                         (without + signs / 8 + floats * l.float_bits / 8)) < 1e-6);
+        net_free(&n);
+    }
+}
+
 static void test_misuse(void **state)
 {
     msw_budget_options o;
@@ -672,6 +751,8 @@ int main(void)
         cmocka_unit_test(test_scale),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_partitions),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_float_bits),
         cmocka_unit_test(test_misuse),
     };
 

@@ -6,6 +6,7 @@
 #include "file_format.h"
 #include "trainee.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,23 +219,39 @@ static void the_structure_of_another_plan(void **state)
     fixture_teardown(&f);
 }
 
-/* The solver's own record, "msw.admm", in a file. */
-static uint8_t *solver_record(uint8_t *bytes, size_t size)
+/* The solver's own record, "msw.admm", in a file, or another one. */
+static uint8_t *record_of(const char *key, uint8_t *bytes, size_t size)
 {
-    static const char key[] = "msw.admm"; /* and the 0 behind it */
+    const size_t length = strlen(key) + 1; /* and the 0 behind it */
 
-    for (size_t i = 0; i + sizeof key + MSW__CHECKPOINT_BYTES <= size; i++)
-        if (!memcmp(bytes + i, key, sizeof key))
-            return bytes + i + sizeof key;
+    for (size_t i = 0; i + length + MSW__CHECKPOINT_BYTES <= size; i++)
+        if (!memcmp(bytes + i, key, length))
+            return bytes + i + length;
     fail();
     return NULL;
 }
 
-/* One number of it, with checksums that fit. */
+/* One double of a record, with checksums that fit. */
+static msw_status load_with_double(trainee *t, uint8_t *bytes, size_t size, const char *key,
+                                   size_t at, double value)
+{
+    uint8_t *field = record_of(key, bytes, size) + at;
+    const uint64_t was = msw__load64(field);
+    msw_status status;
+
+    msw__store64(field, msw__double_bits(value));
+    container_repair(bytes, size);
+    status = trainee_load(t, bytes, size);
+    msw__store64(field, was);
+    container_repair(bytes, size);
+    return status;
+}
+
+/* One number of the solver's. */
 static msw_status load_with(trainee *t, uint8_t *bytes, size_t size, size_t at,
                             uint32_t value)
 {
-    uint8_t *field = solver_record(bytes, size) + at;
+    uint8_t *field = record_of("msw.admm", bytes, size) + at;
     const uint32_t was = msw__load32(field);
     msw_status status;
 
@@ -276,18 +293,64 @@ static void limits_of_the_record(void **state)
     fixture_teardown(&f);
 }
 
+/* Importance that was given, or is collected. */
+static setting full_setting(uint64_t stage)
+{
+    return (setting){MSW_OPTIMISER_ADAM, stage == 0, 0.7, stage > 0 ? 4 : 0};
+}
+
+/* Doubles that no solver has. */
+static void values_of_the_records(void **state)
+{
+    static const double nan_ = (double)NAN, inf = (double)INFINITY;
+    static const struct {
+        const char *key;
+        size_t at;
+        double good, bad[3];
+    } fields[] = {
+        {"msw.admm", 40, 3, {nan_, inf, -inf}},       /* sum of losses */
+        {"msw.admm", 48, nan_, {inf, -inf, inf}},     /* first loss */
+        {"msw.admm", 56, 0.5, {0, -1, nan_}},         /* learning rate */
+        {"msw.admm.0", 16, 0.1, {-0.1, 1.1, nan_}},   /* shares */
+        {"msw.admm.0", 24, 0.1, {-0.1, 1.1, inf}},
+        {"msw.admm.0", 32, 1, {0, -1, nan_}},         /* rho */
+        {"msw.admm.0", 40, nan_, {-1, -inf, -1e-300}}, /* residuals */
+        {"msw.admm.0", 48, 0, {-1, -inf, -1e-300}},
+        {"msw.admm.1", 32, nan_, {0, 1, inf}},        /* rho without a plan */
+        {"msw.admm.budget", 8, 400, {-1, inf, nan_}}, /* target, amounts */
+        {"msw.admm.budget", 64, 1, {0, -1, inf}},     /* factor, fixed, amounts */
+        {"msw.admm.budget", 72, 1, {-1, inf, nan_}},
+        {"msw.admm.budget", 80, 1, {-1, inf, nan_}},
+    };
+    fixture f = fixture_setup(&trainee_small, NULL);
+    uint8_t *bytes;
+    size_t size;
+    trainee t;
+
+    (void)state;
+    trainee_setup(&t, &f, full_setting(5));
+    trainee_train(&t, 5);
+    bytes = trainee_saved(&size, &t);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        assert_int_equal(load_with_double(&t, bytes, size, fields[i].key, fields[i].at,
+                                          fields[i].good), MSW_OK);
+        for (size_t k = 0; k < 3; k++)
+            assert_int_equal(load_with_double(&t, bytes, size, fields[i].key, fields[i].at,
+                                              fields[i].bad[k]), MSW_E_CORRUPT);
+    }
+    assert_int_equal(trainee_load(&t, bytes, size), MSW_OK);
+    trainee_assert_state(&t, bytes, size);
+    free(bytes);
+    trainee_teardown(&t);
+    fixture_teardown(&f);
+}
+
 /* Damaged */
 
 static bool is_refusal(msw_status status)
 {
     return status == MSW_E_FORMAT || status == MSW_E_CORRUPT ||
            status == MSW_E_UNSUPPORTED || status == MSW_E_INVAL || status == MSW_E_NOTFOUND;
-}
-
-/* Importance that was given, or is collected. */
-static setting full_setting(uint64_t stage)
-{
-    return (setting){MSW_OPTIMISER_ADAM, stage == 0, 0.7, stage > 0 ? 4 : 0};
 }
 
 /* The phases whose state is damaged: before the first Z, in ADMM, frozen. */
@@ -401,6 +464,7 @@ int main(void)
         cmocka_unit_test(the_state_of_another_budget),
         cmocka_unit_test(the_structure_of_another_plan),
         cmocka_unit_test(limits_of_the_record),
+        cmocka_unit_test(values_of_the_records),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(abuse_with_good_checksums),
     };

@@ -256,7 +256,8 @@ static void check_sizes(const layer *l, const msw_conv *conv)
     for (unsigned batch = 0; batch < 64; batch += 9)
         for (unsigned height = 2; height < 64; height++)
             for (unsigned width = 2; width < 64; width++) {
-                const double bytes = ldexp((double)channels, (int)(batch + height + width)) * 4;
+                const double bytes =
+                    4 * ldexp((double)channels, (int)(batch + height + width));
                 const size_t space =
                     msw_conv_workspace(conv, (size_t)1 << batch, (size_t)1 << height,
                                        (size_t)1 << width);

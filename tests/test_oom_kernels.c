@@ -79,6 +79,51 @@ static msw_status set_up_conv(world *w)
     return status;
 }
 
+/* A group for each row: sums of their own, by channels. */
+static msw_status set_up_depthwise(world *w)
+{
+    static const size_t shape[4] = {ROWS, 1, 3, 3};
+    msw_plan_options o;
+    msw_tensor *kernels;
+    msw_status status;
+
+    msw_plan_options_init(&o);
+    o.weights = MSW_WEIGHTS_OIHW;
+    o.block_rows = o.block_columns = 4;
+    o.groups = ROWS;
+    status = msw_tensor_borrow(&kernels, w->ctx, w->w, shape, NULL, 4);
+    if (!status)
+        status = msw_plan_new(&w->made_plan, w->ctx, shape, 4, &o);
+    if (!status)
+        status = msw_unified_from(&w->u, w->made_plan, kernels, NULL);
+    msw_tensor_free(kernels);
+    return status;
+}
+
+static msw_status new_sums(world *w, uint32_t image)
+{
+    msw_conv_options o;
+    float bias[ROWS];
+
+    oom_fill(bias, ROWS, 4);
+    msw_conv_options_init(&o);
+    o.bias = bias;
+    o.bias_count = ROWS;
+    o.image = image;
+    w->status = msw_conv_new(&w->conv, w->ctx, w->u, &o);
+    return oom_made(w, w->conv);
+}
+
+static msw_status new_depthwise(world *w)
+{
+    return new_sums(w, MSW_IMAGE_NHWC);
+}
+
+static msw_status new_direct(world *w)
+{
+    return new_sums(w, MSW_IMAGE_NCHW);
+}
+
 static msw_status make_conv(world *w, uint32_t transposed)
 {
     msw_conv_options o;
@@ -136,6 +181,8 @@ static const scenario scenarios[] = {
     {"gemm_run", set_up_gemm, run_gemm, oom_digest_y},
     {"conv_new", set_up_conv, new_conv, digest_conv},
     {"conv_new transposed", set_up_conv, new_transposed, NULL},
+    {"conv_new depthwise", set_up_depthwise, new_depthwise, NULL},
+    {"conv_new direct", set_up_depthwise, new_direct, NULL},
     {"conv_run", set_up_conv_run, run_conv, oom_digest_y},
 };
 

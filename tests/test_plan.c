@@ -140,7 +140,8 @@ static void test_range(void **state)
     assert_int_equal(make((const size_t[]){1 << 16, (1 << 16) - 1}, 2, &o1), MSW_OK);
     assert_int_equal(make((const size_t[]){SIZE_MAX, SIZE_MAX}, 2, NULL), MSW_E_RANGE);
     assert_int_equal(make((const size_t[]){1, many, many, 1}, 4, &oihw), MSW_E_RANGE);
-    assert_int_equal(make((const size_t[]){1, SIZE_MAX, 3, SIZE_MAX}, 4, &oihw), MSW_E_RANGE);
+    assert_int_equal(make((const size_t[]){1, SIZE_MAX, 3, SIZE_MAX}, 4, &oihw),
+                     MSW_E_RANGE);
 }
 
 /* Every element of the view lies in exactly one block, no block spans two groups, and
@@ -277,7 +278,8 @@ static void naive_index(size_t index[4], uint32_t weights, uint32_t reduction,
     index[weights == MSW_WEIGHTS_OIHW ? 3 : 2] = w;
 }
 
-static size_t naive_offset(const msw_plan *p, const msw_tensor *t, size_t row, size_t column)
+static size_t naive_offset(const msw_plan *p, const msw_tensor *t, size_t row,
+                           size_t column)
 {
     size_t index[4] = {0}, offset = 0;
 
@@ -336,7 +338,8 @@ static void shuffle(uint32_t *order, size_t count, uint32_t *seed)
 }
 
 /* Storage orders of the dimensions, outermost first, and a gap after each run. */
-static void strides_for(size_t *strides, const size_t *shape, uint32_t rank, uint32_t variant)
+static void strides_for(size_t *strides, const size_t *shape, uint32_t rank,
+                        uint32_t variant)
 {
     size_t next = variant & 1 ? 3 : 1;
 
@@ -350,7 +353,8 @@ static void strides_for(size_t *strides, const size_t *shape, uint32_t rank, uin
 
 static void test_view(void **state)
 {
-    static const size_t shapes[][4] = {{6, 10, 0, 0}, {6, 3, 2, 4}, {5, 1, 3, 3}, {5, 7, 1, 1}};
+    static const size_t shapes[][4] = {{6, 10, 0, 0}, {6, 3, 2, 4}, {5, 1, 3, 3},
+                                       {5, 7, 1, 1}};
     static float data[20000];
     uint32_t rows[10], columns[MAX_COLUMNS], seed = 1;
 
@@ -424,6 +428,31 @@ static int tear_down(void **state)
     return !faults_clean(&memory);
 }
 
+/* Shapes whose rows, columns, blocks or bytes cannot be counted. */
+static void test_overflow(void **state)
+{
+    static const size_t shapes[][4] = {{UINT32_MAX, UINT32_MAX, 1, 1},
+                                       {(size_t)1 << 31, (size_t)1 << 31, 1, 1},
+                                       {1, (size_t)1 << 33, (size_t)1 << 33, 1},
+                                       {1, 1 << 16, 1 << 16, 1},
+                                       {(size_t)UINT32_MAX + 1, 1, 1, 1},
+                                       {1 << 17, 1 << 16, 1, 1}};
+    msw_plan_options o;
+    msw_plan *plan;
+
+    (void)state;
+    msw_plan_options_init(&o);
+    o.weights = MSW_WEIGHTS_OIHW;
+    o.block_rows = o.block_columns = 1;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        assert_int_equal(msw_plan_new(&plan, ctx, shapes[i], 4, &o), MSW_E_RANGE);
+        assert_null(plan);
+    }
+    o.block_rows = o.block_columns = 64; /* fewer blocks */
+    assert_int_equal(msw_plan_new(&plan, ctx, shapes[5], 4, &o), MSW_OK);
+    msw_plan_free(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_permutations, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_view, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_view_edges, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_overflow, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "crc32c.h"
 #include "faults.h"
 #include "weights.h"
+#include "wisdom.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -204,6 +205,9 @@ static void test_nonsense(void **state)
     static const uint64_t times[] = {UINT64_C(0x7ff8000000000000),  /* NaN */
                                      UINT64_C(0x7ff0000000000000),  /* infinity */
                                      UINT64_C(0xbff0000000000000)}; /* -1 */
+    static const struct {
+        size_t at, width;
+    } sides[] = {{0, 8}, {8, 8}, {16, 8}, {40, 4}, {44, 4}};
     enum { AT_COUNT = 204, AT_ENTRY = 212, AT_TIMES = AT_ENTRY + 48 };
     uint8_t *saved;
     fixture x;
@@ -222,13 +226,18 @@ static void test_nonsense(void **state)
     seal(&x);
     refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
     memcpy(x.data, saved, x.size);
-    memset(x.data + AT_ENTRY, 0, 8); /* no rows */
-    seal(&x);
-    refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
-    memcpy(x.data, saved, x.size);
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) { /* rows, columns, n, blocks */
+        memset(x.data + AT_ENTRY + sides[i].at, 0, sides[i].width);
+        seal(&x);
+        refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+        memcpy(x.data, saved, x.size);
+    }
     msw__store64(x.data + AT_COUNT, UINT64_C(1) << 60);
     seal(&x);
     refuse(x.wisdom, x.data, x.size, MSW_E_FORMAT);
+    memcpy(x.data, saved, x.size);
+    msw__store32(x.data + x.size - 12, msw__crc32c(0, x.data, x.size - 12));
+    refuse(x.wisdom, x.data, x.size - 8, MSW_E_FORMAT); /* half an entry */
     memcpy(x.data, saved, x.size);
     msw__store64(x.data + AT_COUNT, 0); /* bytes behind the last */
     seal(&x);
@@ -258,6 +267,49 @@ static void test_key(void **state)
     assert_int_equal(msw__load64(x.data + AT_ENTRY + 32), blocks[MSW_CLASS_UNIFIED]);
     assert_int_equal(msw__load32(x.data + AT_ENTRY + 40), spec.block_rows);
     assert_int_equal(msw__load32(x.data + AT_ENTRY + 44), spec.block_columns);
+    tear_down(&x);
+}
+
+/* Products that differ in one thing are different ones, however many there are. */
+static void test_many(void **state)
+{
+    enum { PRODUCTS = 70, FIELDS = 7 };
+    msw_wisdom *w;
+    fixture x;
+    uint8_t *data;
+    size_t size;
+
+    (void)state;
+    set_up(&x);
+    assert_int_equal(msw_wisdom_new(&w, x.ctx), MSW_OK);
+    for (uint64_t i = 0; i < PRODUCTS; i++) {
+        msw__wisdom_entry e = {.key = {100, 100, 100, 100, 100, 100, 100}};
+        uint64_t *const fields[] = {&e.key.rows, &e.key.columns, &e.key.n, &e.key.pruned,
+                                    &e.key.unified};
+        const msw__wisdom_entry *found;
+
+        e.seconds[0] = (double)(i + 1);
+        if (i % FIELDS < 5)
+            *fields[i % FIELDS] += 1 + i / FIELDS;
+        else if (i % FIELDS == 5)
+            e.key.block_rows += 1 + (uint32_t)(i / FIELDS);
+        else
+            e.key.block_columns += 1 + (uint32_t)(i / FIELDS);
+        assert_null(msw__wisdom_find(w, &e.key));
+        assert_int_equal(msw__wisdom_add(w, &e), MSW_OK);
+        assert_int_equal(msw_wisdom_count(w), i + 1);
+        found = msw__wisdom_find(w, &e.key);
+        assert_non_null(found);
+        assert_true(found->seconds[0] == (double)(i + 1));
+    }
+    assert_int_equal(msw_wisdom_export(w, NULL, 0, &size), MSW_OK);
+    data = malloc(size);
+    assert_non_null(data);
+    assert_int_equal(msw_wisdom_export(w, data, size, &size), MSW_OK);
+    assert_int_equal(msw_wisdom_import(x.wisdom, data, size), MSW_OK); /* all at once */
+    assert_int_equal(msw_wisdom_count(x.wisdom), PRODUCTS + 1);
+    free(data);
+    msw_wisdom_free(w);
     tear_down(&x);
 }
 
@@ -354,7 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments), cmocka_unit_test(test_remembers),
         cmocka_unit_test(test_damage),    cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_key),
+        cmocka_unit_test(test_key),       cmocka_unit_test(test_many),
         cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_convolution),
     };

@@ -77,8 +77,9 @@ static void compute(results *r, const msw__lane_kernels *k, const data *x)
     for (int weighted = 0; weighted < 2; weighted++) {
         const float *h = weighted ? x->h : NULL;
 
-        k->column_sums(&r->sums[weighted], x->v, h, N, ROWS, N);
-        k->column_spread(r->spread[weighted], x->m, x->v, h, N, ROWS, N);
+        /* rows longer than what is summed of them */
+        k->column_sums(&r->sums[weighted], x->v, h, N, ROWS, N - MSW__LANES);
+        k->column_spread(r->spread[weighted], x->m, x->v, h, N, ROWS, N - MSW__LANES);
     }
     k->project(r->d, &r->signs, &r->lanes, x->w, &old, &x->next, 0.77f, N);
     memcpy(r->g, x->g, sizeof r->g);

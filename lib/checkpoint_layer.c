@@ -306,7 +306,7 @@ static msw_status read_importance(msw__loaded *in, uint32_t layer)
 static msw_status read_squares(msw__loaded *in, uint32_t layer)
 {
     msw__layer *l = &in->layers[layer];
-    uint8_t seen[8];
+    uint8_t seen[8] = {0};
     msw_status status;
 
     if (!in->admm->options.importance_memory)

@@ -91,6 +91,13 @@ static void z_row(float *z, const msw__z_row *old, size_t n)
         old_z(z + c, old, c);
 }
 
+/* Poison: x * 0 is NaN for NaN and for infinities alone. */
+static inline float penalty_one(float *g, float w, float d, float factor)
+{
+    *g += factor * (w - d);
+    return *g * 0;
+}
+
 #ifdef __AVX2__
 #include "x86/lanes.h"
 #else
@@ -223,6 +230,18 @@ static inline void spread_columns(double *spread, const double *m, const float *
     }
 }
 
+/* Elements */
+
+/* Of the first n weights, a multiple of eight, to poison. */
+static inline void penalty_lanes(float *restrict poison, float *restrict g,
+                                 const float *restrict w, const float *restrict d,
+                                 const float *restrict h, float factor, size_t n)
+{
+    for (size_t i = 0; i < n; i += LANES)
+        for (size_t k = i; k < i + LANES; k++)
+            poison[k - i] += penalty_one(g + k, w[k], d[k], h ? factor * h[k] : factor);
+}
+
 #endif
 
 static void column_sums(msw__column_sums *sums, const float *v, const float *h, size_t ld,
@@ -245,30 +264,14 @@ static void column_spread(double *spread, const double *m, const float *v, const
 
 /* Elements */
 
-/* Poison: x * 0 is NaN for NaN and for infinities alone. */
-static inline float penalty_one(float *g, float w, float d, float factor)
-{
-    *g += factor * (w - d);
-    return *g * 0;
-}
-
-static inline void penalty_lanes(float *restrict poison, float *restrict g,
-                                 const float *restrict w, const float *restrict d,
-                                 const float *restrict h, float factor)
-{
-    for (size_t k = 0; k < LANES; k++)
-        poison[k] += penalty_one(g + k, w[k], d[k], h ? factor * h[k] : factor);
-}
-
 static inline float penalty_run(float *g, const float *w, const float *d, const float *h,
                                 float factor, size_t n)
 {
+    const size_t whole = n / LANES * LANES;
     float poison[LANES] = {0};
-    size_t i = 0;
 
-    for (; i + LANES <= n; i += LANES)
-        penalty_lanes(poison, g + i, w + i, d + i, h ? h + i : NULL, factor);
-    for (; i < n; i++)
+    penalty_lanes(poison, g, w, d, h, factor, whole);
+    for (size_t i = whole; i < n; i++)
         poison[0] += penalty_one(g + i, w[i], d[i], h ? factor * h[i] : factor);
     for (size_t k = 1; k < LANES; k++)
         poison[0] += poison[k];

@@ -267,28 +267,39 @@ static bool bisect(joint *j, range *r, range *beyond, size_t margin)
 /* Where there are many blocks, the prices that some of them lead to: 3 standard deviations
  * of their number apart, or more, from the one that is looked for. A guess that is wrong
  * costs time and nothing else. */
-enum { PROBE = 1024, PROBE_MARGIN = 48, MANY = 8 * PROBE };
+typedef struct probe_size {
+    uint32_t blocks;
+    size_t margin, from; /* of so many blocks on */
+} probe_size;
+
+static const probe_size probe_sizes[] = {{1024, 48, 8192}, {256, 24, 1024}};
+
+enum { MOST_PROBED = 1024 };
 
 static range likely_range(const joint *j, const range *all)
 {
-    msw__candidate some[PROBE];
-    uint8_t labels[PROBE];
-    joint probe = {labels, some, PROBE, 0, 0};
+    const probe_size *size = probe_sizes;
+    msw__candidate some[MOST_PROBED];
+    uint8_t labels[MOST_PROBED];
+    joint probe = {labels, some, 0, 0, 0};
     range r = *all, beyond = *all;
     uint64_t random = 1;
 
-    if (j->count < MANY)
+    if (j->count < size->from)
+        size++;
+    if (j->count < size->from)
         return beyond;
-    for (uint32_t i = 0; i < PROBE; i++) {
+    probe.count = size->blocks;
+    for (uint32_t i = 0; i < size->blocks; i++) {
         random = random * 6364136223846793005u + 1442695040888963407u;
         some[i] = j->active[(size_t)((random >> 32) * j->count >> 32)];
         some[i].block = i;
         labels[i] = 0;
     }
-    probe.chosen = (size_t)((double)j->chosen / (double)j->count * PROBE);
-    probe.prune = (size_t)((double)j->prune / (double)j->count * PROBE);
+    probe.chosen = (size_t)((double)j->chosen / (double)j->count * size->blocks);
+    probe.prune = (size_t)((double)j->prune / (double)j->count * size->blocks);
     if (!choose_ends(&probe, &r, all))
-        bisect(&probe, &r, &beyond, PROBE_MARGIN);
+        bisect(&probe, &r, &beyond, size->margin);
     return beyond;
 }
 

@@ -65,7 +65,7 @@ void msw__strip_spread(msw__columns *to, const msw__strip *s, const msw__update_
         const size_t end = c + msw__strip_width(s, j, b);
 
         spread_block(to, c, end, classes[b] == MSW_CLASS_UNIFIED ? magnitudes[b] : 0,
-                     classes[b] == MSW_CLASS_FREE ? 0 : UINT32_MAX);
+                     0u - (classes[b] != MSW_CLASS_FREE));
         c = end;
     }
     spread_block(to, c, s->ld, 0, 0);

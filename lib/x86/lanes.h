@@ -188,3 +188,40 @@ static inline void spread_columns(double *spread, const double *m, const float *
         eight_store(spread + c, sum);
     }
 }
+
+/* Elements */
+
+static inline __m256 penalty_eight(__m256 poison, float *g, const float *w, const float *d,
+                                   const float *h, __m256 factor)
+{
+    const __m256 by = h ? _mm256_mul_ps(factor, _mm256_loadu_ps(h)) : factor;
+    const __m256 off = _mm256_sub_ps(_mm256_loadu_ps(w), _mm256_loadu_ps(d));
+    const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(g), _mm256_mul_ps(by, off));
+
+    _mm256_storeu_ps(g, sum);
+    return _mm256_add_ps(poison, _mm256_mul_ps(sum, _mm256_setzero_ps()));
+}
+
+/* Several at a time, which do not wait for each other; poison is 0 or NaN in any order. */
+static inline void penalty_lanes(float *poison, float *g, const float *w, const float *d,
+                                 const float *h, float factor, size_t n)
+{
+    enum { AT_ONCE = 4, STEP = AT_ONCE * LANES };
+    const __m256 by = _mm256_set1_ps(factor);
+    __m256 sums[AT_ONCE];
+    size_t i = 0;
+
+    for (size_t k = 0; k < AT_ONCE; k++)
+        sums[k] = _mm256_setzero_ps();
+    for (; i + STEP <= n; i += STEP)
+        for (size_t k = 0; k < AT_ONCE; k++) {
+            const size_t at = i + k * LANES;
+
+            sums[k] = penalty_eight(sums[k], g + at, w + at, d + at, h ? h + at : NULL, by);
+        }
+    for (; i < n; i += LANES)
+        sums[0] = penalty_eight(sums[0], g + i, w + i, d + i, h ? h + i : NULL, by);
+    for (size_t k = 1; k < AT_ONCE; k++)
+        sums[0] = _mm256_add_ps(sums[0], sums[k]);
+    _mm256_storeu_ps(poison, sums[0]);
+}

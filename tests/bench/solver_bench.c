@@ -7,7 +7,11 @@
  * Adding the penalty reads weights, D and gradient and writes the gradient: 16 bytes a
  * weight, which is a copy of 8. A Z/U update reads weights and D and writes D: 12 bytes,
  * a copy of 6. Times are medians, of the thread's processor time, the copy in turn with
- * what it is compared with; one thread. */
+ * what it is compared with; one thread.
+ *
+ * Memory is what the context's allocator gave out, by the bytes of the weights: what the
+ * solver holds between updates, and what an update takes besides at its peak. Where that is
+ * not what msw_admm_get_memory() says, the program fails. */
 #define _GNU_SOURCE
 #include <msw/msw.h>
 
@@ -20,7 +24,7 @@ enum { MAX_SAMPLES = 401, MIN_SAMPLES = 7, ROW = 1000 };
 #define SECONDS 0.5 /* of each measurement, once there are MIN_SAMPLES */
 
 typedef struct bench {
-    size_t count;
+    size_t count, live, peak; /* weights; bytes of the context */
     msw_context *ctx;
     msw_plan *plan;
     msw_tensor *weights, *grad;
@@ -42,6 +46,25 @@ static void must(msw_status status, const char *what)
         return;
     fprintf(stderr, "solver-bench: %s: %s\n", what, msw_status_text(status));
     exit(1);
+}
+
+static void *counted_alloc(size_t size, size_t align, void *user)
+{
+    bench *b = user;
+    void *p = aligned_alloc(align, (size + align - 1) / align * align);
+
+    if (p)
+        b->live += size;
+    b->peak = b->peak > b->live ? b->peak : b->live;
+    return p;
+}
+
+static void counted_free(void *p, size_t size, void *user)
+{
+    bench *b = user;
+
+    b->live -= size;
+    free(p);
 }
 
 static void *memory(size_t bytes)
@@ -68,12 +91,15 @@ static void fill(bench *b)
 static void setup(bench *b, size_t count, uint32_t rows, uint32_t columns)
 {
     const size_t shape[] = {count / ROW, ROW};
+    msw_context_options c;
     msw_plan_options p;
     msw_layer_options l;
 
     memset(b, 0, sizeof *b);
     b->count = shape[0] * shape[1];
-    must(msw_context_new(&b->ctx, NULL), "context");
+    msw_context_options_init(&c);
+    c.allocator = (msw_allocator){counted_alloc, counted_free, b};
+    must(msw_context_new(&b->ctx, &c), "context");
     msw_plan_options_init(&p);
     p.block_rows = rows;
     p.block_columns = columns;
@@ -146,17 +172,42 @@ static double measure(bench *b, void (*work)(bench *b), size_t bytes, double *co
     return median(times, count);
 }
 
+/* Bytes of the solver's state and of an update's scratch. */
+static void measure_memory(bench *b, size_t *state, size_t *scratch)
+{
+    const size_t before = b->live;
+    msw_admm_memory m;
+    size_t held;
+
+    add_penalty(b);
+    held = b->peak = b->live;
+    update(b);
+    *state = held - before;
+    *scratch = b->peak - held;
+    msw_admm_memory_init(&m);
+    must(msw_admm_get_memory(&m, b->admm), "memory");
+    if (m.state == *state && m.scratch == *scratch && b->live == held)
+        return;
+    fprintf(stderr, "solver-bench: %zu and %zu bytes held, %llu and %llu reported\n", *state,
+            *scratch, (unsigned long long)m.state, (unsigned long long)m.scratch);
+    exit(1);
+}
+
 static void report(size_t count, uint32_t rows, uint32_t columns)
 {
-    double penalty, updating, copy8, copy6;
+    double penalty, updating, copy8, copy6, bytes;
+    size_t state, scratch;
     bench b;
 
     setup(&b, count, rows, columns);
+    bytes = (double)(b.count * sizeof(float));
+    measure_memory(&b, &state, &scratch);
     updating = measure(&b, update, 6 * b.count, &copy6);
     penalty = measure(&b, add_penalty, 8 * b.count, &copy8);
-    printf("%10zu %3ux%-3u %9.3f %8.2f %11.3f %8.2f %12.2f\n", b.count, (unsigned)rows,
-           (unsigned)columns, 1e3 * penalty, penalty / copy8, 1e3 * updating,
-           updating / copy6, 1e9 * updating / (double)b.count);
+    printf("%10zu %3ux%-3u %9.3f %8.2f %11.3f %8.2f %12.2f %7.3f %8.3f\n", b.count,
+           (unsigned)rows, (unsigned)columns, 1e3 * penalty, penalty / copy8,
+           1e3 * updating, updating / copy6, 1e9 * updating / (double)b.count,
+           (double)state / bytes, (double)scratch / bytes);
     fflush(stdout);
     teardown(&b);
 }
@@ -171,8 +222,8 @@ int main(int argc, char **argv)
 {
     static const size_t counts[] = {100000, 1000000, 10000000};
 
-    printf("%10s %-7s %9s %8s %11s %8s %12s\n", "weights", "block", "penalty", "/ copy",
-           "update ms", "/ copy", "ns / weight");
+    printf("%10s %-7s %9s %8s %11s %8s %12s %7s %8s\n", "weights", "block", "penalty",
+           "/ copy", "update ms", "/ copy", "ns / weight", "state", "scratch");
     for (int i = 1; i < argc; i += 2) {
         const double count = strtod(argv[i], NULL);
         unsigned rows, columns;

@@ -21,6 +21,8 @@ struct settings {
     int64_t epochs = 10;               // dense
     int64_t admm = 12, retraining = 8; // compressing
     double rate = 0, admm_rate = 0.02, retraining_rate = 0.02, admm_end = 0;
+    int64_t choose_every = 50; // mini-batches
+    double settled = 0.25;
     double decay = 5e-4;
     bool fixed = false;
     block_choices blocks;
@@ -43,6 +45,9 @@ const char usage[] =
     "epochs\n"
     "           first        ADMM that prunes, then ADMM that unifies the "
     "rest, retraining\n"
+    "           latent       latent weights behind their projection, for the epochs "
+    "of\n"
+    "                        ADMM; then masked retraining at the same falling rate\n"
     "           dense        training as it is\n"
     "  --blocks LAYER=RxC:P:U[,RxC...]  blocks, shares pruned and unified; or "
     "a choice\n"
@@ -54,6 +59,9 @@ const char usage[] =
     "  --admm N --retraining N  epochs   --admm-rate X --admm-end X "
     "--retraining-rate X\n"
     "  --updates N --rho X --rho-end X --ramp X --strongest X --mantissa N\n"
+    "  --choose-every N --settled X  of latent weights: mini-batches between "
+    "choices; share of\n"
+    "                        their epochs, at the end, with the classes of then\n"
     "  --decay X             of weights, when compressing\n";
 
 block_choice parse_blocks(const std::string &text)
@@ -91,9 +99,11 @@ void parse_option(settings &s, const std::string &name, const std::string &value
         {"--admm-end", &s.admm_end}, {"--retraining-rate", &s.retraining_rate},
         {"--decay", &s.decay},       {"--bytes", &c.bytes},
         {"--rho", &c.rho},           {"--rho-end", &c.rho_end},
-        {"--ramp", &c.ramp},         {"--strongest", &c.strongest}};
+        {"--ramp", &c.ramp},         {"--strongest", &c.strongest},
+        {"--settled", &s.settled}};
     const std::map<std::string, int64_t *> counts = {
-        {"--epochs", &s.epochs}, {"--admm", &s.admm}, {"--retraining", &s.retraining}};
+        {"--epochs", &s.epochs}, {"--admm", &s.admm}, {"--retraining", &s.retraining},
+        {"--choose-every", &s.choose_every}};
     const std::map<std::string, bool *> flags = {
         {"--tune", &s.tune}, {"--fixed", &s.fixed}, {"--importance", &c.importance}};
 
@@ -166,15 +176,34 @@ void train_admm(training &t, compressor &c, const settings &s, int64_t epochs)
     }
 }
 
-void retrain(training &t, compressor &c, const settings &s, int64_t epochs)
+void train_latent(training &t, compressor &c, const settings &s)
+{
+    const int64_t steps = s.admm * t.epoch_steps();
+    const int64_t all = steps + s.retraining * t.epoch_steps();
+    const auto choosing = static_cast<int64_t>((1 - s.settled) * static_cast<double>(steps));
+
+    c.choose();
+    for (int64_t step = 1; step <= steps; step++) {
+        t.gradient();
+        c.show_latent();
+        t.step(cosine_rate(s.retraining_rate, step - 1, all));
+        c.show_blocks();
+        if (step % s.choose_every == 0 && step < choosing)
+            c.choose();
+        report("latent", step, t.epoch_steps(), t);
+    }
+}
+
+// The learning rate falls as if `before` epochs of the same had gone before.
+void retrain(training &t, compressor &c, const settings &s, int64_t before, int64_t epochs)
 {
     constexpr int64_t mask_every = 50; // gradients are masked always
-    const int64_t steps = epochs * t.epoch_steps();
+    const int64_t steps = epochs * t.epoch_steps(), past = before * t.epoch_steps();
 
     for (int64_t step = 1; step <= steps; step++) {
         t.gradient();
         c.mask_gradients();
-        t.step(cosine_rate(s.retraining_rate, step - 1, steps));
+        t.step(cosine_rate(s.retraining_rate, past + step - 1, past + steps));
         if (step % mask_every == 0 || step == steps)
             c.mask_weights();
         report("retraining", step, t.epoch_steps(), t);
@@ -260,14 +289,18 @@ void compress(std::shared_ptr<network> net, const image_split &images, settings 
         c.set_importance(squares);
     if (s.method == "admm")
         train_admm(t, c, s, s.admm);
+    if (s.method == "latent")
+        train_latent(t, c, s);
     if (s.method == "first") {
         c.hold_zeros();
         train_admm(t, c, s, s.admm - s.admm / 2);
     }
-    std::printf("residual %.4f\n", s.method == "oneshot" ? NAN : c.residual());
+    const bool penalised = s.method == "admm" || s.method == "first";
+    std::printf("residual %.4f\n", penalised ? c.residual() : NAN);
     c.freeze(t.momenta());
     std::printf("accuracy.projected %.2f\n", accuracy(*net, images.evaluation));
-    retrain(t, c, s, s.retraining + (s.method == "oneshot" ? s.admm : 0));
+    retrain(t, c, s, s.method == "latent" ? s.admm : 0,
+            s.retraining + (s.method == "oneshot" ? s.admm : 0));
     std::printf("accuracy.retrained %.2f\n", accuracy(*net, images.evaluation));
     std::printf("epochs %d\n", static_cast<int>(s.admm + s.retraining));
     print_blocks(c.shares());

@@ -94,12 +94,12 @@ void compressor::add_layer(const std::string &name, const std::vector<block_choi
     if (o.prune + o.unify == 0) // asked to stay as it is
         o.exclude = MSW_EXCLUDE_PRUNE | MSW_EXCLUDE_UNIFY;
     const auto index = static_cast<uint32_t>(layers.size());
-    const auto plan = new_plan(context, l.copy, blocks[0]);
-    check(msw_admm_add_layer(admm.get(), l.tensor.get(), plan.get(), &o), name);
-    for (size_t i = 1; i < blocks.size(); i++) {
-        const auto other = new_plan(context, l.copy, blocks[i]);
-        check(msw_admm_add_plan(admm.get(), index, other.get()), name);
-    }
+    l.exclude = o.exclude;
+    for (const block_choice &b : blocks)
+        l.plans.push_back(new_plan(context, l.copy, b));
+    check(msw_admm_add_layer(admm.get(), l.tensor.get(), l.plans[0].get(), &o), name);
+    for (size_t i = 1; i < blocks.size(); i++)
+        check(msw_admm_add_plan(admm.get(), index, l.plans[i].get()), name);
     layers.push_back(std::move(l));
 }
 
@@ -115,10 +115,9 @@ msw_store_options compressor::storage() const
 }
 
 // Biases and what the file needs for them are known beforehand, about.
-void compressor::set_budget()
+msw_budget_options compressor::budget_options(const msw_store_options &store) const
 {
     constexpr double header = 128, record = 48, number = 1.2;
-    const msw_store_options store = storage();
     msw_budget_options o;
 
     msw_budget_options_init(&o);
@@ -126,6 +125,14 @@ void compressor::set_budget()
     o.rest = header;
     for (const layer &l : layers)
         o.rest += record + number * static_cast<double>(l.bias.numel());
+    return o;
+}
+
+void compressor::set_budget()
+{
+    const msw_store_options store = storage();
+    const msw_budget_options o = budget_options(store);
+
     check(msw_admm_set_budget(admm.get(), options.bytes, &o), "budget");
 }
 
@@ -155,6 +162,7 @@ void compressor::set_importance(const std::vector<torch::Tensor> &squares)
 
         msw_budget_layer_init(&o);
         o.weight = std::min(std::max(weight, 1 / options.strongest), options.strongest);
+        layers[i].budget_weight = o.weight;
         std::printf("weight.%s %.3f\n", layers[i].name.c_str(), weight);
         check(msw_admm_set_budget_layer(admm.get(), static_cast<uint32_t>(i), &o),
               layers[i].name);
@@ -257,16 +265,16 @@ static torch::Tensor blocks_of(const torch::Tensor &weight, const msw_plan_info 
         .contiguous();
 }
 
-void compressor::look_up_structure(layer &l, uint32_t index)
+void compressor::look_up_structure(layer &l)
 {
-    const auto unified = msw::make<msw::unified>(l.name, msw_admm_unify, admm.get(), index);
+    const msw_unified *const unified = l.structure.get();
     const auto device = l.weight.device();
     msw_plan_info plan;
 
     msw_plan_info_init(&plan);
-    msw::check(msw_plan_get_info(&plan, msw_unified_plan(unified.get())), l.name);
+    msw::check(msw_plan_get_info(&plan, msw_unified_plan(unified)), l.name);
     const auto classes =
-        torch::from_blob(const_cast<uint8_t *>(msw_unified_classes(unified.get())),
+        torch::from_blob(const_cast<uint8_t *>(msw_unified_classes(unified)),
                          {static_cast<int64_t>(plan.block_count)}, torch::kUInt8);
     const auto block = blocks_of(l.copy, plan);
     const auto of_weight = classes.index_select(0, block.flatten()).reshape_as(block);
@@ -283,15 +291,91 @@ void compressor::look_up_structure(layer &l, uint32_t index)
     l.block = block.flatten().to(device);
 }
 
+// For each weight, of its block.
+torch::Tensor compressor::block_means(const layer &l, const torch::Tensor &t) const
+{
+    const auto sums = torch::zeros_like(l.count).index_add_(0, l.block, t.flatten());
+
+    return (sums / l.count).index_select(0, l.block).reshape_as(t);
+}
+
 // Onto the directions that keep the structure, as
 // msw_unified_project_gradient() does.
 torch::Tensor compressor::masked(const layer &l, const torch::Tensor &t) const
 {
-    const auto sums =
-        torch::zeros_like(l.count).index_add_(0, l.block, (t * l.sign).flatten());
-    const auto shared = (sums / l.count).index_select(0, l.block).reshape_as(t);
+    return torch::addcmul(t * l.free, block_means(l, t * l.sign), l.sign);
+}
 
-    return torch::addcmul(t * l.free, shared, l.sign);
+// The latent weights projected, as msw_unified_new() does.
+torch::Tensor compressor::in_blocks(const layer &l) const
+{
+    const auto unified = l.sign.abs();
+    const auto sign = torch::where(l.latent < 0, -unified, unified);
+
+    return torch::addcmul(l.latent * l.free, block_means(l, l.latent.abs()), sign);
+}
+
+// The plan of the first choice is that of all later ones.
+void compressor::keep_choice(layer &l, const msw_budget *budget, uint32_t index)
+{
+    msw::plan plan(msw_plan_ref(msw_budget_plan(budget, index)));
+    msw_plan_info info;
+
+    msw_plan_info_init(&info);
+    msw::check(msw_plan_get_info(&info, plan.get()), l.name);
+    l.structure = msw::make<msw::unified>(
+        l.name, msw_unified_new, plan.get(), l.tensor.get(),
+        msw_budget_classes(budget, index), static_cast<size_t>(info.block_count));
+    l.plans.clear();
+    l.plans.push_back(std::move(plan));
+    look_up_structure(l);
+    l.weight.copy_(in_blocks(l));
+}
+
+void compressor::choose()
+{
+    const torch::NoGradGuard no_grad;
+    const msw_store_options store = storage();
+    const msw_budget_options o = budget_options(store);
+    const auto budget = msw::make<msw::budget>("budget", msw_budget_new, context.get(), &o);
+
+    for (layer &l : layers) {
+        std::vector<msw_plan *> plans;
+        msw_budget_layer own;
+
+        if (!l.latent.defined())
+            l.latent = l.weight.detach().clone();
+        l.copy.copy_(l.latent);
+        for (const auto &p : l.plans)
+            plans.push_back(p.get());
+        msw_budget_layer_init(&own);
+        own.weight = l.budget_weight;
+        own.exclude = l.exclude;
+        msw::check(msw_budget_add_any(budget.get(), plans.data(), plans.size(),
+                                      l.tensor.get(), &own),
+                   l.name);
+    }
+    msw::check(msw_budget_choose(budget.get(), options.bytes), "budget");
+    for (uint32_t i = 0; i < layers.size(); i++)
+        keep_choice(layers[i], budget.get(), i);
+}
+
+void compressor::show_latent()
+{
+    const torch::NoGradGuard no_grad;
+
+    for (layer &l : layers)
+        l.weight.copy_(l.latent);
+}
+
+void compressor::show_blocks()
+{
+    const torch::NoGradGuard no_grad;
+
+    for (layer &l : layers) {
+        l.latent.copy_(l.weight);
+        l.weight.copy_(in_blocks(l));
+    }
 }
 
 void compressor::freeze(const std::vector<torch::Tensor> &momenta)
@@ -299,13 +383,23 @@ void compressor::freeze(const std::vector<torch::Tensor> &momenta)
     const torch::NoGradGuard no_grad;
 
     pull();
-    check(msw_admm_freeze(admm.get()), "freezing");
-    push();
+    if (!layers[0].latent.defined())
+        check(msw_admm_freeze(admm.get()), "freezing");
     for (uint32_t i = 0; i < layers.size(); i++) {
-        look_up_structure(layers[i], i);
+        layer &l = layers[i];
+
+        if (l.latent.defined()) // signs of now
+            l.structure = msw::make<msw::unified>(
+                l.name, msw_unified_new, l.plans[0].get(), l.tensor.get(),
+                msw_unified_classes(l.structure.get()),
+                static_cast<size_t>(l.count.numel()));
+        else
+            l.structure = msw::make<msw::unified>(l.name, msw_admm_unify, admm.get(), i);
+        look_up_structure(l);
         if (i < momenta.size())
-            momenta[i].copy_(masked(layers[i], momenta[i]));
+            momenta[i].copy_(masked(l, momenta[i]));
     }
+    push();
 }
 
 void compressor::mask_gradients()
@@ -321,8 +415,8 @@ void compressor::mask_gradients()
 void compressor::mask_weights()
 {
     pull();
-    for (uint32_t i = 0; i < layers.size(); i++)
-        check(msw_admm_mask_weights(admm.get(), i), layers[i].name);
+    for (const layer &l : layers)
+        msw::check(msw_unified_project(l.tensor.get(), l.structure.get()), l.name);
     push();
 }
 
@@ -330,17 +424,19 @@ block_choices compressor::shares() const
 {
     block_choices out;
 
-    for (uint32_t i = 0; i < layers.size(); i++) {
+    for (const layer &l : layers) {
         msw_plan_info plan;
+        msw_unified_info info;
 
         msw_plan_info_init(&plan);
-        msw::check(msw_plan_get_info(&plan, msw_admm_plan(admm.get(), i)), "plan");
-        const auto count = static_cast<double>(plan.block_count);
-        const auto share = [&](msw_class c) {
-            return static_cast<double>(msw_admm_class_count(admm.get(), i, c)) / count;
+        msw_unified_info_init(&info);
+        msw::check(msw_plan_get_info(&plan, msw_unified_plan(l.structure.get())), l.name);
+        msw::check(msw_unified_get_info(&info, l.structure.get()), l.name);
+        const auto share = [&](uint64_t blocks) {
+            return static_cast<double>(blocks) / static_cast<double>(info.blocks);
         };
-        out[layers[i].name] = {{plan.block_rows, plan.block_columns,
-                                share(MSW_CLASS_PRUNED), share(MSW_CLASS_UNIFIED)}};
+        out[l.name] = {{plan.block_rows, plan.block_columns, share(info.pruned_blocks),
+                        share(info.unified_blocks)}};
     }
     return out;
 }
@@ -353,10 +449,10 @@ uint64_t compressor::save(network &folded, const std::string &path) const
 
     for (uint32_t i = 0; i < layers.size(); i++) {
         const std::string &name = layers[i].name;
-        const auto frozen = msw::make<msw::unified>(name, msw_admm_unify, admm.get(), i);
         const auto weights = copy_of(parameters[name + ".weight"]);
         const auto bias = copy_of(parameters[name + ".bias"]);
-        const auto unified = msw::make<msw::unified>(name, msw_unified_refit, frozen.get(),
+        const auto unified = msw::make<msw::unified>(name, msw_unified_refit,
+                                                     layers[i].structure.get(),
                                                      borrow(context, weights).get());
 
         msw::check(msw_writer_add_unified(writer.get(),

@@ -46,7 +46,16 @@ public:
     void hold_zeros();
     double residual() const; // the largest ||W - Z|| / ||W|| of all layers
 
-    // Masked retraining: after backward(), and after the step.
+    // Latent weights, of full precision, are what the optimiser steps; the network has
+    // their projection, whose gradient is taken as theirs (straight-through). choose()
+    // begins with the weights as they are, and later chooses classes anew, by the budget;
+    // signs and magnitudes follow the latent weights in every step.
+    void choose();
+    void show_latent(); // before the step: the network has the latent weights
+    void show_blocks(); // after it: takes them, and shows their projection
+
+    // Masked retraining: after backward(), and after the step. Of latent weights freezing
+    // keeps the classes that choose() found.
     void freeze(const std::vector<torch::Tensor> &momenta); // of the layers in order
     void mask_gradients();
     void mask_weights();
@@ -66,7 +75,12 @@ private:
         msw::tensor tensor;
         torch::Tensor slope, offset; // the penalty's gradient is slope * W + offset
         torch::Tensor held;          // 0 for weights that stay 0; not defined: none do
-        // When frozen: block of each weight; sign of a unified weight, 0 for
+        std::vector<msw::plan> plans; // to choose from
+        uint32_t exclude;
+        double budget_weight = 1;
+        torch::Tensor latent;        // not defined: there are none
+        msw::unified structure;      // when frozen, or with latent weights
+        // Of it: block of each weight; sign of a unified weight, 0 for
         // others; 1 for a free weight, 0 for others; weights in each block.
         torch::Tensor block, sign, free, count;
     };
@@ -76,8 +90,12 @@ private:
     void pull();
     void push();
     void look_up_penalty();
-    void look_up_structure(layer &l, uint32_t index);
+    void look_up_structure(layer &l);
+    torch::Tensor block_means(const layer &l, const torch::Tensor &t) const;
     torch::Tensor masked(const layer &l, const torch::Tensor &t) const;
+    torch::Tensor in_blocks(const layer &l) const;
+    void keep_choice(layer &l, const msw_budget *budget, uint32_t index);
+    msw_budget_options budget_options(const msw_store_options &store) const;
     void check(msw_status status, const std::string &what) const;
     msw_store_options storage() const;
 

@@ -18,6 +18,7 @@ using handle = std::unique_ptr<T, deleter<T, free_handle>>;
 using context = handle<msw_context, msw_context_free>;
 using tensor = handle<msw_tensor, msw_tensor_free>;
 using plan = handle<msw_plan, msw_plan_free>;
+using budget = handle<msw_budget, msw_budget_free>;
 using admm = handle<msw_admm, msw_admm_free>;
 using unified = handle<msw_unified, msw_unified_free>;
 using gemm = handle<msw_gemm, msw_gemm_free>;

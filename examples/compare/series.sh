@@ -51,6 +51,7 @@ compressed() { # NETWORK SEED BYTES_F32 SIZE
     name() { echo "$network-$1-$size-$seed"; }
     local size=$4
     echo "$(name budget) $common $choice"
+    echo "$(name latent) $common $choice --method latent --admm 18 --retraining 2"
     echo "$(name joint) $common $same --fixed 1"
     echo "$(name first) $common $same --fixed 1 --method first"
     echo "$(name oneshot) $common $same --fixed 1 --method oneshot"

@@ -91,8 +91,8 @@ static msw_status new_solver(struct compression *c)
     return msw_admm_new(&c->admm, c->context, &options);
 }
 
-static msw_status new_plan(msw_plan **plan, const struct compression *c,
-                           const struct layer_recipe *layer)
+msw_status layer_plan(msw_plan **plan, msw_context *context,
+                      const struct layer_recipe *layer)
 {
     const struct parameter *p = &network_parameters[layer->parameter];
     msw_plan_options options;
@@ -101,7 +101,7 @@ static msw_status new_plan(msw_plan **plan, const struct compression *c,
     options.weights = p->rank == 4 ? MSW_WEIGHTS_OIHW : MSW_WEIGHTS_OI;
     options.block_rows = layer->block_rows;
     options.block_columns = layer->block_columns;
-    return msw_plan_new(plan, c->context, p->shape, (uint32_t)p->rank, &options);
+    return msw_plan_new(plan, context, p->shape, (uint32_t)p->rank, &options);
 }
 
 /* `layer` NULL: biases, which stay as they are. */
@@ -117,7 +117,7 @@ static msw_status add_layer(struct compression *c, int parameter,
     if (layer != NULL) {
         options.prune = layer->prune;
         options.unify = layer->unify;
-        status = new_plan(&plan, c, layer);
+        status = layer_plan(&plan, c->context, layer);
     }
     if (status == MSW_OK)
         status = msw_admm_add_layer(c->admm, c->weights[parameter], plan, &options);

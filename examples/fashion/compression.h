@@ -49,6 +49,10 @@ struct compression {
     bool quiet;    /* no progress */
 };
 
+/* The blocks of a layer. */
+msw_status layer_plan(msw_plan **plan, msw_context *context,
+                      const struct layer_recipe *layer);
+
 /* Functions returning bool have said on stderr what went wrong when it is false. */
 bool compression_new(struct compression *c, struct trainer *trainer,
                      const struct recipe *recipe);

@@ -2,16 +2,18 @@
 /* fashion-compress: trained weights in, a compact file out. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arguments.h"
 #include "compression.h"
+#include "order.h"
 #include "picture.h"
 #include "threads.h"
 
 struct settings {
     const char *folder, *load, *save, *save_dense, *picture;
     int seed, shift;
-    bool tune, callbacks;
+    bool tune, callbacks, order;
     double decay;
     struct recipe recipe;
 };
@@ -27,6 +29,8 @@ static bool parse(struct settings *s, int argc, char **argv)
         {"--save-dense", ARGUMENT_TEXT, &s->save_dense, "the same weights as raw floats"},
         {"--picture", ARGUMENT_TEXT, &s->picture, "PNG of weights before and after"},
         {"--callbacks", ARGUMENT_FLAG, &s->callbacks, "let libmsw run the loop"},
+        {"--order", ARGUMENT_FLAG, &s->order,
+         "filters and units so that those in a block are alike"},
         {"--tune", ARGUMENT_FLAG, &s->tune, "train on 55,000 images, test on 5,000"},
         {"--seed", ARGUMENT_COUNT, &s->seed, "another seed, another run"},
         {"--conv1", ARGUMENT_TEXT, &layer[0], "as in conv1:1x5:0:0"},
@@ -91,6 +95,21 @@ static bool save(const struct compression *c, const struct settings *s,
            (s->picture == NULL || picture_save(s->picture, before, after));
 }
 
+/* The network computes what it did, up to rounding: its loss shows whether that is so. */
+static bool reorder(const struct settings *s, struct trainer *trainer,
+                    struct values *before)
+{
+    enum { LOSS_PARTS = 64 };
+    struct values *weights = trainer->weights;
+    double loss = trainer_loss(trainer, LOSS_PARTS);
+
+    if (!order_network(weights, &s->recipe))
+        return false;
+    memcpy(before->all, weights->all, PARAMETER_VALUES * sizeof(float));
+    printf("order.loss %.9g %.9g\n", loss, trainer_loss(trainer, LOSS_PARTS));
+    return true;
+}
+
 static bool run(const struct settings *s, struct split *split, struct values *before,
                 struct values *weights, struct trainer *trainer)
 {
@@ -103,6 +122,8 @@ static bool run(const struct settings *s, struct split *split, struct values *be
         return false;
     }
     if (!network_load(before, s->load) || !network_load(weights, s->load))
+        return false;
+    if (s->order && !reorder(s, trainer, before))
         return false;
     trainer->weight_decay = (float)s->decay;
     trainer->shift = s->shift;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "bytes.h"
 #include "strip.h"
 
 #include <string.h>
@@ -56,6 +57,16 @@ static inline void spread_block(msw__columns *to, size_t first, size_t end, floa
         }
 }
 
+/* The magnitude where the class is UNIFIED, or 0: classes follow no pattern that a branch
+ * could be predicted by. */
+static inline float magnitude_of(uint8_t class, const float *magnitude)
+{
+    float m;
+
+    msw__float_set(&m, msw__float_bits(magnitude) & (0u - (class == MSW_CLASS_UNIFIED)));
+    return m;
+}
+
 void msw__strip_spread(msw__columns *to, const msw__strip *s, const msw__update_job *j,
                        const uint8_t *classes, const float *magnitudes)
 {
@@ -64,7 +75,7 @@ void msw__strip_spread(msw__columns *to, const msw__strip *s, const msw__update_
     for (size_t b = 0; b < s->blocks; b++) {
         const size_t end = c + msw__strip_width(s, j, b);
 
-        spread_block(to, c, end, classes[b] == MSW_CLASS_UNIFIED ? magnitudes[b] : 0,
+        spread_block(to, c, end, magnitude_of(classes[b], magnitudes + b),
                      0u - (classes[b] != MSW_CLASS_FREE));
         c = end;
     }

@@ -69,7 +69,7 @@ static void swap(msw__candidate *x, msw__candidate *y)
     *y = kept;
 }
 
-enum { SAMPLE = 63, SMALL = 4 * SAMPLE };
+enum { SAMPLE = 31, SMALL = 4 * SAMPLE };
 
 /* Index of a candidate that is about number k of count: from a sample, and rather on
  * the side that leaves k among fewer. The generator makes a pattern in the data that

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # hosts.sh [HOST...]: install libmsw into a prefix, build against it the programs whose
-# training code others wrote, and one on several ranks (fann, darknet, libtorch, mpi; all when none is named) and run a
-# short training of each on a small made-up data set. Installs what is missing. The last
-# line is "N passed, N failed".
+# training code others wrote, one on several ranks, and one for a network that was trained
+# elsewhere (fann, darknet, libtorch, mpi, rdn; all when none is named), and run a short
+# training of each on a small made-up data set. Installs what is missing. The last line is
+# "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tools/deps.sh
@@ -33,6 +34,7 @@ packages() {
         darknet) need_packages darknet ;;
         libtorch) need_packages libtorch-dev libopenblas0-pthread cmake ;;
         mpi) need_packages libopenmpi-dev openmpi-bin ;;
+        rdn) need_packages libjansson-dev libpng-dev libjpeg-dev python3-numpy ;;
         *) echo "unknown host: $1" >&2; false ;;
     esac
 }
@@ -179,13 +181,36 @@ test_mpi() {
         mpi_run 2 "$dir/x" 1 1 1 "$dir/none"
 }
 
+# The network itself and pictures, where rdn.sh has fetched them; nothing is fetched here.
+rdn_compresses() {
+    there=examples/rdn/build
+    model=$there/package/models/x2/model.json
+    picture=$there/darknet/usr/share/darknet/data/dog.jpg
+    "$dir/rdn-compress" "$model" "$dir/rdn.msw" 45000 plain 8 "$picture" \
+        >"$dir/figures" || return
+    cat "$dir/figures"
+    within 44000 bytes.file 45000 "$dir/figures"
+}
+
+test_rdn() {
+    check "rdn: builds" make -C examples/rdn "BUILD=$dir" || return
+    check "rdn: reader, fit, forward pass" make -C examples/rdn "BUILD=$dir" check
+    check "rdn: model missing" names none.json \
+        "$dir/rdn-compress" "$dir/none.json" "$dir/x" 45000 plain 8 "$dir/none.jpg"
+    if [ -f examples/rdn/build/package/models/x2/model.json ]; then
+        check "rdn: compresses" rdn_compresses
+    else
+        echo "skip rdn: compresses (examples/rdn/rdn.sh fetches @upscalerjs/esrgan-slim)"
+    fi
+}
+
 finish() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]
     exit
 }
 
-[ $# -gt 0 ] || set -- fann darknet libtorch mpi
+[ $# -gt 0 ] || set -- fann darknet libtorch mpi rdn
 rm -rf "$work"
 mkdir -p "$work"
 check "packages" need_packages gcc g++ make cmake meson ninja-build pkg-config \

@@ -80,20 +80,19 @@ double msw__share_cost(const msw__share *s, const msw__candidate *x, unsigned cl
     return s->scale * square(class == MSW_CLASS_PRUNED ? x->prune : x->unify);
 }
 
-/* HUGE_VAL for a class that may not be. */
+/* HUGE_VAL for a class that may not be. @p amount: of the block's kind. */
 static double price_of(const msw__share *s, const msw__candidate *x, unsigned class,
-                       double price)
+                       double price, const double *amount)
 {
     if (class != MSW_CLASS_FREE && s->most[class] == 0)
         return HUGE_VAL;
-    return msw__share_cost(s, x, class) +
-           price * s->amount[msw__share_block_kind(s, x->block)][class];
+    return msw__share_cost(s, x, class) + price * amount[class];
 }
 
 /* The class of least cost and price but for @p not; of equals the smaller one in the
  * resource. */
 static unsigned cheapest(const msw__share *s, const msw__candidate *x, double price,
-                         unsigned not)
+                         unsigned not, const double *amount)
 {
     static const unsigned order[MSW__CLASSES] = {MSW_CLASS_PRUNED, MSW_CLASS_UNIFIED,
                                                  MSW_CLASS_FREE};
@@ -105,7 +104,7 @@ static unsigned cheapest(const msw__share *s, const msw__candidate *x, double pr
 
         if (order[i] == not)
             continue;
-        cost = price_of(s, x, order[i], price);
+        cost = price_of(s, x, order[i], price, amount);
         if (cost < least) {
             least = cost;
             best = order[i];
@@ -125,9 +124,11 @@ typedef struct key {
 static key key_of(const msw__share *s, const msw__candidate *x, double price,
                   unsigned class)
 {
-    const unsigned other = cheapest(s, x, price, class);
+    const double *amount = s->amount[msw__share_block_kind(s, x->block)];
+    const unsigned other = cheapest(s, x, price, class, amount);
+    const double least = price_of(s, x, other, price, amount);
 
-    return (key){price_of(s, x, class, price) - price_of(s, x, other, price), x->block};
+    return (key){price_of(s, x, class, price, amount) - least, x->block};
 }
 
 static bool before(const key *x, const key *y)
@@ -209,11 +210,12 @@ static msw__class_counts label_with(msw__share *s, double price, unsigned side,
         select_first(s, n, price, class);
     for (size_t i = 0; i < blocks; i++) {
         const msw__candidate *x = &s->candidates[i];
-        const unsigned label = fixed && i < n
-                                   ? class
-                                   : cheapest(s, x, price, fixed ? class : MSW__LABEL);
+        const size_t kind = msw__share_block_kind(s, x->block);
+        const unsigned not = fixed ? class : MSW__LABEL;
+        const unsigned label =
+            fixed && i < n ? class : cheapest(s, x, price, not, s->amount[kind]);
 
-        c.of[msw__share_block_kind(s, x->block)][label]++;
+        c.of[kind][label]++;
         if (side != MSW__NO_SIDE)
             msw__set_label(s, x->block, side, label);
     }

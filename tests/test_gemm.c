@@ -18,6 +18,7 @@ enum { ROWS = 45, COLUMNS = 70, MAX_N = 40, MAX_SIDE = 80 };
 static const weights_spec mixed = {.rows = ROWS, .columns = COLUMNS, .block_rows = 4,
                                    .block_columns = 8, .pruned = 40, .unified = 40,
                                    .powers = true, .seed = 9};
+static const weights_spec tall = {2100, 16, 8, 8, 30, 40, false, false, 9};
 static const weights_spec all_free = {.rows = ROWS, .columns = COLUMNS, .block_rows = 8,
                                       .block_columns = 8, .permuted = true, .powers = true,
                                       .seed = 4};
@@ -174,6 +175,12 @@ static void test_run_rejects(void **state)
     c = call_of(NULL, NULL, 0, MSW_LAYOUT_COLUMNS);
     assert_int_equal(msw_gemm_run(g, &c), MSW_OK);
     assert_int_equal(msw_gemm_workspace(g, 0), 0);
+    msw_gemm_free(g);
+    weights_free(&w);
+    weights_make(&w, ctx, &tall); /* several chunks of rows for each column */
+    g = new_gemm(ctx, &w, MSW_FALLBACK_NEVER);
+    assert_true(msw_gemm_workspace(g, SIZE_MAX) == SIZE_MAX);
+    assert_true(msw_gemm_workspace(g, 1000) < SIZE_MAX);
     msw_gemm_free(g);
     weights_free(&w);
     msw_context_free(ctx);

@@ -130,6 +130,39 @@ static void test_convert_transport(void **state)
     msw_context_free(ctx);
 }
 
+/* Plain to plain: floats of 16 bits stay floats of 16 bits in tensors, and in each form
+ * values are what they were. */
+static void test_convert_plain(void **state)
+{
+    msw_context *ctx = packed_context(0, NULL);
+    size_t sizes[3];
+    uint8_t *files[3];
+    msw_store_options o;
+
+    (void)state;
+    files[0] = sample_file(&sizes[0], ctx);
+    assert_non_null(files[0]);
+    for (int i = 1; i < 3; i++) {
+        msw_reader *r;
+        msw_entry e;
+        size_t at;
+
+        msw_store_options_init(&o);
+        o.encoding = i == 1 ? MSW_ENCODING_PLAIN : MSW_ENCODING_TRANSPORT;
+        files[i] = convert(&sizes[i], ctx, files[0], sizes[0], &o);
+        check_same(ctx, files[0], sizes[0], files[i], sizes[i]);
+        r = open_bytes(ctx, files[i], sizes[i]);
+        msw_entry_init(&e);
+        assert_int_equal(msw_reader_find(&at, r, "batch norm"), MSW_OK);
+        assert_int_equal(msw_reader_get_entry(&e, r, at), MSW_OK);
+        assert_int_equal(e.free_weights, MSW_DTYPE_F16);
+        msw_reader_free(r);
+    }
+    for (int i = 0; i < 3; i++)
+        free(files[i]);
+    msw_context_free(ctx);
+}
+
 /* Groups of four outputs or fewer run on no packing and stay plain; others do not. */
 static void test_convert_groups(void **state)
 {
@@ -284,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_convert_transport),
+        cmocka_unit_test(test_convert_plain),
         cmocka_unit_test(test_convert_groups),
         cmocka_unit_test(test_convert_fails),
     };

@@ -641,6 +641,30 @@ static void enormous_weights(void **state)
     teardown(&b);
 }
 
+/* Changes of rho and of importance after which U or D would overflow are refused, and the
+ * state is as it was. */
+static void changes_too_large(void **state)
+{
+    bench b = setup(plain_context(), 16, 16, 8, NULL);
+    const double rho = 1e-3;
+    snapshot before;
+
+    (void)state;
+    assert_int_equal(add_layer(&b, 0, 0.25, 0.5), MSW_OK);
+    for (size_t i = 0; i < b.count; i++)
+        b.data[0][i] *= 1e36f;
+    assert_int_equal(msw_admm_update(b.admm), MSW_OK);
+    for (size_t i = 0; i < b.count; i++) /* all but one weight of next to no importance */
+        b.data[1][i] = i ? 1e-30f : 1;
+    before = take_snapshot(&b, 0);
+    assert_int_equal(msw_admm_set_rho(b.admm, 0, rho * 1e-6), MSW_E_NUMERIC);
+    assert_int_equal(msw_admm_set_rho(b.admm, MSW_ALL_LAYERS, rho * 1e-6), MSW_E_NUMERIC);
+    assert_int_equal(msw_admm_set_importance(b.admm, 0, b.w[1]), MSW_E_NUMERIC);
+    assert_unchanged(&b, 0, before);
+    free_snapshot(before);
+    teardown(&b);
+}
+
 static void poisoned_gradients_are_reported(void **state)
 {
     bench b = setup(plain_context(), 40, 56, 8, NULL);
@@ -794,6 +818,7 @@ int main(void)
         cmocka_unit_test(importance_counts_as_memory),
         cmocka_unit_test(poisoned_weights_change_nothing),
         cmocka_unit_test(enormous_weights),
+        cmocka_unit_test(changes_too_large),
         cmocka_unit_test(poisoned_gradients_are_reported),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(failing_pools_do_nothing_or_all),

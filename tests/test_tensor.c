@@ -230,6 +230,16 @@ static void test_finite(void **state)
             }
             msw_tensor_free(t);
         }
+    for (size_t at = 0; at < 3 * 8; at++) { /* three rows of five, which lie together */
+        static const size_t shape[2] = {3, 5}, strides[2] = {8, 1};
+        msw_tensor *t;
+
+        assert_int_equal(msw_tensor_borrow(&t, ctx, data, shape, strides, 2), MSW_OK);
+        data[at] = bad[at % 3];
+        assert_int_equal(msw__tensor_finite(t), at % 8 >= 5);
+        data[at] = 0;
+        msw_tensor_free(t);
+    }
 }
 
 static int set_up(void **state)

@@ -287,6 +287,25 @@ static void test_upper_bound(void **state)
             }
 }
 
+/* Bands of 17 images and a last one of a single image, of so few columns that another kernel
+ * may be the best for it, which wants X in another form. */
+static void test_small_last_band(void **state)
+{
+    layer l = {.weights = MSW_WEIGHTS_OIHW, .outputs = 8, .channels = 256, .kernel_h = 1,
+               .kernel_w = 60, .groups = 1};
+    msw_conv *conv;
+
+    layer_make_weights(*state, &l, false);
+    layer_make_options(&l, true);
+    l.options.image = MSW_IMAGE_NCHW;
+    l.options.fallback = MSW_FALLBACK_NEVER;
+    l.options.expected_pixels = 0;
+    conv = layer_conv(*state, &l);
+    check_run(&l, conv, 17 * 16 + 1, 1, 60);
+    msw_conv_free(conv);
+    layer_free(&l);
+}
+
 /* Images of one column, in steps that leave others out. */
 static void test_one_column(void **state)
 {
@@ -387,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_all_pruned),
         cmocka_unit_test(test_upper_bound),
         cmocka_unit_test(test_one_column),
+        cmocka_unit_test(test_small_last_band),
         cmocka_unit_test(test_failing_pools),
     };
 

@@ -556,12 +556,14 @@ static void test_threads_bitwise(void **state)
 /* A team that is larger than the number of parts into which a product falls. */
 static void test_large_team(void **state)
 {
-    const weights_spec spec = {.rows = 12, .columns = 8, .block_rows = 4, .block_columns = 4,
+    const weights_spec spec = {.rows = 12, .columns = 8,
+                               .block_rows = 4, .block_columns = 4,
                                .pruned = 30, .unified = 50, .seed = 5};
     enum { TEAM = 90, N = 32 * 150 + 1 };
     const size_t bytes = 12 * N * sizeof(float);
     msw_context *team = team_context(TEAM);
-    big b = {.plain = plain_context(), .x = malloc(8 * N * sizeof(float)), .y = malloc(bytes)};
+    big b = {.plain = plain_context(), .x = malloc(8 * N * sizeof(float)),
+             .y = malloc(bytes)};
     float *y = malloc(bytes);
 
     (void)state;

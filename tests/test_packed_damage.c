@@ -131,7 +131,7 @@ static void test_no_idle_bits(void **state)
         msw_reader *r;
         packed_damage b;
 
-        packed_damage_set_up(&b, &specs[i], MSW_CPU_C, 1);
+        packed_damage_set_up(&b, &specs[i], 0, 1);
         r = packed_open(b.ctx, &b.file, false);
         assert_int_equal(msw_reader_unified(&good, r, "w"), MSW_OK);
         msw_reader_free(r);
@@ -211,6 +211,48 @@ static void test_order_of_free_records(void **state)
     msw_context_free(ctx);
 }
 
+/* Strips that do not exist, with rows that would be theirs, that never end, that come
+ * twice: two changes at a time, each of which alone another check would see. */
+static void test_strips(void **state)
+{
+    enum { BLOCK = 8, STRIPS = 4 };
+    const weights_spec spec = {STRIPS * BLOCK, 8, BLOCK, 8, 0, 0, false, false, 5};
+    uint8_t strips[STRIPS];
+    msw_context *ctx = packed_context(MSW_CPU_C, NULL);
+    msw__packed_walk walk = {.strips = strips, .values = true};
+    msw__gemm_table table;
+    msw__packing w;
+    uint32_t *second;
+    weights t;
+
+    (void)state;
+    weights_make(&t, ctx, &spec);
+    walk.plan = t.u->plan;
+    msw__gemm_table_init(&table, MSW_CPU_C);
+    assert_int_equal(msw__wide_pack(&w, ctx, t.u, table.traits[MSW__GEMM_WIDE]), MSW_OK);
+    assert_null(msw__wide_check(&w, &walk));
+    assert_int_equal(w.code[0], 0 | MSW__STRIP_FIRST | MSW__STRIP_LAST);
+    second = w.code + MSW__WIDE_HEADER + 1 + 8 * BLOCK; /* one free record */
+    assert_int_equal(second[0], 1 | MSW__STRIP_FIRST | MSW__STRIP_LAST);
+
+    w.code[0] = STRIPS | MSW__STRIP_FIRST | MSW__STRIP_LAST;
+    w.code[1] = STRIPS * BLOCK;
+    assert_string_equal(msw__wide_check(&w, &walk), "the order of its strips");
+    w.code[0] = 1 | MSW__STRIP_FIRST | MSW__STRIP_LAST; /* and then once more */
+    w.code[1] = BLOCK;
+    assert_string_equal(msw__wide_check(&w, &walk), "the order of its strips");
+    w.code[0] = 0 | MSW__STRIP_FIRST;
+    w.code[1] = 0;
+    w.stages[0].finished--;
+    assert_string_equal(msw__wide_check(&w, &walk), "a strip without an end");
+    w.code[0] |= MSW__STRIP_LAST;
+    w.stages[0].finished++;
+    assert_null(msw__wide_check(&w, &walk));
+    msw__packing_free(&w, ctx);
+    weights_free(&t);
+    msw_context_free(ctx);
+}
+
 /* The file cut off, and the payload cut off in a file that is otherwise right. */
 static void test_truncated(void **state)
 {
@@ -262,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_no_idle_bits),
         cmocka_unit_test(test_swaps),
         cmocka_unit_test(test_order_of_free_records),
+        cmocka_unit_test(test_strips),
         cmocka_unit_test(test_truncated),
     };
 

@@ -13,7 +13,8 @@
 enum { PRUNE, UNIFY };
 static const double shares[2] = {0.3, 0.4};
 
-/* A host whose projection is that of msw_unified_from(), unless something is to go wrong. */
+/* A host whose projection is that of msw_unified_from(), unless something is to go
+ * wrong. */
 typedef struct host {
     fixture *f;
     msw_admm *admm;
@@ -40,7 +41,8 @@ static void project_like_the_library(const msw_projection_call *call, host *h)
                                       call->importance, l->shape, NULL, l->rank) != MSW_OK;
         o.importance = importance;
     }
-    h->wrong |= msw_tensor_borrow(&z, h->f->ctx, call->z, l->shape, NULL, l->rank) != MSW_OK;
+    h->wrong |=
+        msw_tensor_borrow(&z, h->f->ctx, call->z, l->shape, NULL, l->rank) != MSW_OK;
     h->wrong |= msw_unified_from(&u, h->f->plan, z, &o) != MSW_OK;
     h->wrong |= msw_unified_to_dense(z, u) != MSW_OK;
     msw_unified_free(u);
@@ -210,7 +212,7 @@ static void one_like_the_library_gives_the_same(void **state)
 /* Residual balancing looks at U. */
 static bool moved;
 
-static void check_balance(fixture *f)
+static void check_balance_of(fixture *f, bool last)
 {
     msw_admm_options o;
     subject own, built_in;
@@ -221,6 +223,10 @@ static void check_balance(fixture *f)
     o.rho_threshold = 1.5;
     open_subject(&own, f, &o, true);
     open_subject(&built_in, f, &o, false);
+    if (last) { /* nearly all of U is there */
+        *fixture_at(f, own.w, own.count - 1) = 100;
+        *fixture_at(f, built_in.w, own.count - 1) = 100;
+    }
     for (unsigned k = 0; k < 8; k++) {
         step(&own, &built_in);
         assert_int_equal(msw_admm_update(own.admm), MSW_OK);
@@ -231,6 +237,12 @@ static void check_balance(fixture *f)
     moved |= msw_admm_rho(own.admm, 0) != 1e-2;
     close_subject(&own);
     close_subject(&built_in);
+}
+
+static void check_balance(fixture *f)
+{
+    check_balance_of(f, false);
+    check_balance_of(f, true);
 }
 
 static void balanced_too(void **state)
@@ -372,7 +384,8 @@ static void check_trouble(fixture *f, const trouble *t, unsigned at)
     s.host.bad_at = s.host.calls + (at == 1 ? 2 : 1);
     s.host.code = t->code;
     s.host.value = t->value;
-    assert_int_equal(at == 3 ? msw_admm_freeze(s.admm) : msw_admm_update(s.admm), t->status);
+    assert_int_equal(at == 3 ? msw_admm_freeze(s.admm) : msw_admm_update(s.admm),
+                     t->status);
     assert_int_equal(hash_of(&s), before);
     assert_int_equal(msw_admm_host_code(s.admm), t->code);
     assert_true(strlen(msw_admm_error(s.admm)) > 0);

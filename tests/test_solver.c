@@ -64,7 +64,8 @@ static bench setup(msw_context *ctx, size_t rows, size_t columns, uint32_t side,
     assert_int_equal(msw_plan_new(&b.plan, ctx, shape, 2, &o), MSW_OK);
     for (uint64_t i = 0; i < 2; i++) {
         b.data[i] = random_floats(b.count, 7 + i);
-        assert_int_equal(msw_tensor_borrow(&b.w[i], ctx, b.data[i], shape, NULL, 2), MSW_OK);
+        assert_int_equal(msw_tensor_borrow(&b.w[i], ctx, b.data[i], shape, NULL, 2),
+                         MSW_OK);
     }
     b.slope = random_floats(b.count, 9);
     assert_int_equal(msw_tensor_borrow(&b.grad, ctx, b.slope, shape, NULL, 2), MSW_OK);
@@ -199,6 +200,46 @@ static void layers_and_their_names(void **state)
     assert_int_equal(msw_admm_add_layer(b.admm, b.w[1], b.plan, &o), MSW_E_STATE);
     msw_tensor_free(wrong);
     teardown(&b);
+}
+
+/* Memory for the largest layer, wherever it stands. */
+static void layers_of_any_size(void **state)
+{
+    static const size_t sizes[3][2] = {{8, 8}, {400, 512}, {24, 40}};
+
+    (void)state;
+    for (size_t first = 0; first < 3; first++) {
+        faults memory = {0};
+        msw_context *ctx = faults_context(&memory);
+        msw_tensor *w[3];
+        msw_admm *admm;
+
+        assert_non_null(ctx);
+        assert_int_equal(msw_admm_new(&admm, ctx, NULL), MSW_OK);
+        for (size_t i = 0; i < 3; i++) {
+            const size_t *shape = sizes[(first + i) % 3];
+            msw_layer_options l;
+            msw_plan *plan;
+
+            msw_layer_options_init(&l);
+            l.prune = l.unify = 0.4;
+            assert_int_equal(msw_tensor_new(&w[i], ctx, shape, 2), MSW_OK);
+            for (size_t k = 0; k < msw_tensor_count(w[i]); k++)
+                msw_tensor_data(w[i])[k] = (float)(k * 7 % 11) - 5;
+            assert_int_equal(msw_plan_new(&plan, ctx, shape, 2, NULL), MSW_OK);
+            assert_int_equal(msw_admm_add_layer(admm, w[i], plan, &l), MSW_OK);
+            msw_plan_free(plan);
+        }
+        assert_int_equal(msw_admm_update(admm), MSW_OK);
+        assert_int_equal(msw_admm_set_rho(admm, MSW_ALL_LAYERS, 0.1), MSW_OK);
+        assert_int_equal(msw_admm_update(admm), MSW_OK);
+        assert_int_equal(msw_admm_freeze(admm), MSW_OK);
+        msw_admm_free(admm);
+        for (size_t i = 0; i < 3; i++)
+            msw_tensor_free(w[i]);
+        msw_context_free(ctx);
+        assert_true(faults_clean(&memory)); /* nothing written behind an array's end */
+    }
 }
 
 static void many_layers(void **state)
@@ -786,7 +827,8 @@ static void fail_pool(pool_mode mode, bool freeze)
         for (uint32_t i = 0; i < 2; i++)
             assert_int_equal(add_layer(&b, i, 0.3, 0.4), MSW_OK);
         assert_int_equal(msw_admm_update(b.admm), MSW_OK);
-        assert_int_equal(freeze ? msw_admm_freeze(b.admm) : msw_admm_update(b.admm), MSW_OK);
+        assert_int_equal(freeze ? msw_admm_freeze(b.admm) : msw_admm_update(b.admm),
+                         MSW_OK);
         assert_unchanged(&b, 1, wanted);
         free_snapshot(wanted);
         teardown(&b);
@@ -807,6 +849,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_out_of_range),
         cmocka_unit_test(layers_and_their_names),
+        cmocka_unit_test(layers_of_any_size),
         cmocka_unit_test(many_layers),
         cmocka_unit_test(calls_out_of_place),
         cmocka_unit_test(moved_weights_carry_on),

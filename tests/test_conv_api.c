@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "conv.h"
 #include "conv_fixture.h"
 #include "faults.h"
 
@@ -246,6 +247,58 @@ static void test_calls(void **state)
     layer_free(&l);
 }
 
+/* A group of a layer is its rows, and nothing of the next one's. */
+static void test_groups(void **state)
+{
+    enum { GROUPS = 4, ROWS = 5, COLUMNS = 21 };
+    static const size_t shape[2] = {GROUPS * ROWS, COLUMNS};
+    faults f = {0};
+    msw_context *ctx = faults_context(&f);
+    msw_plan_options o;
+    msw_plan *plan;
+    msw_tensor *t;
+    msw_unified *u;
+    uint8_t *classes;
+
+    (void)state;
+    msw_plan_options_init(&o);
+    o.groups = GROUPS;
+    o.block_rows = 3;
+    o.block_columns = 4;
+    assert_int_equal(msw_plan_new(&plan, ctx, shape, 2, &o), MSW_OK);
+    assert_int_equal(msw_tensor_new(&t, ctx, shape, 2), MSW_OK);
+    for (size_t i = 0; i < GROUPS * ROWS * COLUMNS; i++)
+        msw_tensor_data(t)[i] = -1 - (float)(i / COLUMNS); /* a set sign each */
+    classes = malloc(plan->block_count);
+    assert_non_null(classes);
+    for (size_t b = 0; b < plan->block_count; b++)
+        classes[b] = b % 7 ? MSW_CLASS_UNIFIED : MSW_CLASS_FREE;
+    assert_int_equal(msw_unified_new(&u, plan, t, classes, plan->block_count), MSW_OK);
+    assert_int_equal(msw_unified_to_dense(t, u), MSW_OK);
+    for (size_t g = 0; g < GROUPS; g++) {
+        msw_unified *part;
+        msw_tensor *dense;
+        size_t signs;
+
+        assert_int_equal(msw__unified_group(&part, u, g), MSW_OK);
+        assert_int_equal(msw_tensor_new(&dense, ctx, part->plan->shape, 2), MSW_OK);
+        assert_int_equal(msw_unified_to_dense(dense, part), MSW_OK);
+        assert_memory_equal(msw_tensor_data(dense),
+                            msw_tensor_data(t) + g * ROWS * COLUMNS,
+                            ROWS * COLUMNS * sizeof(float));
+        signs = part->sign_start[part->plan->block_row_count];
+        assert_true(signs % 8 != 0 && part->signs[signs / 8] >> signs % 8 == 0);
+        msw_tensor_free(dense);
+        msw_unified_free(part);
+    }
+    free(classes);
+    msw_unified_free(u);
+    msw_tensor_free(t);
+    msw_plan_free(plan);
+    msw_context_free(ctx);
+    assert_true(faults_clean(&f));
+}
+
 /* Sizes whose arrays do not fit into the memory there can be have no workspace; no sum
  * wraps round on its way there. */
 static void check_sizes(const layer *l, const msw_conv *conv)
@@ -400,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_max_bytes),
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_geometry_overflow),
         cmocka_unit_test(test_idle_strides),

@@ -123,15 +123,17 @@ static void test_high_bits(void **state)
  * that there is nothing to pass over. */
 static void test_no_idle_bits(void **state)
 {
+    static const weights_spec small[] = {{PACKED_ROWS, 11, 8, 8, 4, 90, false, false, 3},
+                                         {PACKED_ROWS, 11, 3, 2, 30, 40, false, false, 5}};
     enum { AT_SKIPS = 40 };
 
     (void)state;
-    for (size_t i = 0; i < SPECS; i += 2) { /* wide blocks, and narrow ones */
+    for (size_t i = 0; i < 2; i++) {
         msw_unified *good;
         msw_reader *r;
         packed_damage b;
 
-        packed_damage_set_up(&b, &specs[i], 0, 1);
+        packed_damage_set_up(&b, &small[i], 0, 1);
         r = packed_open(b.ctx, &b.file, false);
         assert_int_equal(msw_reader_unified(&good, r, "w"), MSW_OK);
         msw_reader_free(r);

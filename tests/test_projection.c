@@ -226,6 +226,8 @@ static void check_balance_of(fixture *f, bool last)
     if (last) { /* nearly all of U is there */
         *fixture_at(f, own.w, own.count - 1) = 100;
         *fixture_at(f, built_in.w, own.count - 1) = 100;
+        assert_int_equal(msw_admm_set_ratios(own.admm, 0, 0, 1), MSW_OK);
+        assert_int_equal(msw_admm_set_ratios(built_in.admm, 0, 0, 1), MSW_OK);
     }
     for (unsigned k = 0; k < 8; k++) {
         step(&own, &built_in);

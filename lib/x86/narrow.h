@@ -315,6 +315,42 @@ INLINE void store_across(const int C, const run *r, uint32_t row, uint32_t rows,
     }
 }
 
+/* Of one column: the halves of its sums, where there are two, together. */
+INLINE __m256 sums_of_one(const float *sums)
+{
+    const __m256 sum = _mm256_load_ps(sums);
+
+    return LANES_OF_ONE == MSW__NARROW_LANES
+               ? sum : _mm256_add_ps(sum, _mm256_load_ps(sums + MSW__NARROW_LANES));
+}
+
+/* One column, all strips of 8 rows at once: what is the same for all is not asked for each.
+ * How many they are. */
+INLINE uint32_t store_whole_strips(const uint32_t BANDS, const run *r)
+{
+    const msw__product *p = r->p;
+    const size_t first = r->chunk->first_row;
+    const __m256 low = _mm256_set1_ps(p->low), high = _mm256_set1_ps(p->high);
+    const __m256i lane = _mm256_loadu_si256((const void *)r->w->lane);
+    const float *bias = p->bias + first, *sums = r->sums;
+    float *y = p->y + r->column * p->y_column + first;
+    const uint32_t count = (uint32_t)r->chunk->row_count / MSW__NARROW_LANES;
+
+    if (p->y_row != 1 || p->rows || p->beta || r->w->strip_rows != MSW__NARROW_LANES ||
+        r->w->span % MSW__NARROW_LANES)
+        return 0;
+    for (uint32_t i = 0; i < count; i++, sums += lanes(1)) {
+        __m256 value = sums_of_one(sums);
+
+        if (BANDS > 1)
+            value = _mm256_permutevar8x32_ps(value, lane);
+        value = _mm256_add_ps(value, _mm256_loadu_ps(bias + i * MSW__NARROW_LANES));
+        _mm256_storeu_ps(y + i * MSW__NARROW_LANES,
+                         _mm256_min_ps(high, _mm256_max_ps(low, value)));
+    }
+    return count;
+}
+
 INLINE void store_strip(const int C, const uint32_t BANDS, const run *r, uint32_t row,
                         uint32_t rows, float *sums)
 {
@@ -326,9 +362,8 @@ INLINE void store_strip(const int C, const uint32_t BANDS, const run *r, uint32_
     const bool across = p->y_column == 1 && !p->rows && !p->beta;
     __m256 value[MAX_COLUMNS];
 
-    if (C == 1 && LANES_OF_ONE > MSW__NARROW_LANES)
-        _mm256_store_ps(sums, _mm256_add_ps(_mm256_load_ps(sums),
-                                            _mm256_load_ps(sums + MSW__NARROW_LANES)));
+    if (C == 1)
+        _mm256_store_ps(sums, sums_of_one(sums));
     if (!along && !across) {
         msw__narrow_store(r, row, rows, sums);
         return;
@@ -416,11 +451,14 @@ INLINE void run_stage(const int C, const uint32_t BANDS, const bool PAIRED, cons
 INLINE void run_chunk(const int C, const uint32_t BANDS, const bool PAIRED, const run *r)
 {
     const msw__chunk *chunk = r->chunk;
-    uint32_t row = (uint32_t)chunk->first_row;
+    uint32_t row = (uint32_t)chunk->first_row, stored = 0;
 
     for (size_t i = 0; i < chunk->stage_count; i++)
         run_stage(C, BANDS, PAIRED, r, &r->w->stages[chunk->stage + i]);
-    for (uint32_t i = 0; i < chunk->strip_count; i++) {
+    if (C == 1)
+        stored = store_whole_strips(BANDS, r);
+    row += stored * MSW__NARROW_LANES;
+    for (uint32_t i = stored; i < chunk->strip_count; i++) {
         const uint32_t rows = msw__narrow_rows(r->w, chunk, row);
 
         store_strip(C, BANDS, r, row, rows, r->sums + i * lanes(C));

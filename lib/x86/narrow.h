@@ -4,8 +4,8 @@
  *
  *   lookup(table, index)          table[index & 15] in each lane
  *   load_rows(y, rows), store_rows(y, rows, v)   the first rows of y
- *   LANES_OF_ONE                  of the sums of one column: 8, or 16 where the file defines
- *   VECTORS_OF_16 and
+ *   LANES_OF_ONE                  of the sums of one column: 8, or 16 where the file
+ *   defines VECTORS_OF_16 and
  *   run_quads_of_one(bands, paired, quads, x, sums)    for one column of X; the halves of
  *                                 the sums of a strip are to be added
  *   run_quads_of_more(C, bands, paired, quads, units, source, sums, next)

@@ -70,8 +70,9 @@ double median(double *t, size_t n);
 void print_header(const settings *s, const rival *rivals, size_t count);
 void print_result(const settings *s, const cell *c, const result *r);
 
-/* goals.c, grid.c */
+/* goals.c, limits.c, grid.c */
 void run_goals(const settings *s, const rival *rivals, size_t count);
+void run_limits(const settings *s, const rival *rivals, size_t count);
 void run_break_even(const settings *s, const cell *c, const rival *rivals, size_t count);
 int run_grid(const settings *s, const rival *blas, const char *file);
 

@@ -5,8 +5,9 @@
  *   msw-bench M K N RxC PRUNED/UNIFIED ... these cells
  *   msw-bench --goals                      what the kernels should reach, and do
  *   msw-bench --breakeven M K N [RxC]      which share of blocks must be pruned or unified
- *   msw-bench --grid FILE                  never slower than the BLAS? 400 products; goes on
- *                                          where FILE ends
+ *   msw-bench --grid FILE                  never slower than the BLAS? 400 products; goes
+ *                                          on where FILE ends
+ *   msw-bench --limits                     with one column, what the processor allows
  *
  * Options before these: --json (a line for each cell), --isa c|avx2|avx512, --threads N,
  * --blas FILE (libopenblas.so.0), --rows (rows layout), --seconds S per cell (0.2), --hot
@@ -22,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum mode { CELLS, GOALS, BREAK_EVEN, GRID } mode;
+typedef enum mode { CELLS, GOALS, BREAK_EVEN, GRID, LIMITS } mode;
 
 static const cell usual[] = {
     {512, 512, 1024, 8, 8, 0, 100},  {512, 512, 1024, 4, 4, 0, 100},
@@ -112,8 +113,8 @@ void print_result(const settings *s, const cell *c, const result *r)
         snprintf(block, sizeof block, "%ux%u", c->block_rows, c->block_columns);
         snprintf(mix, sizeof mix, "%u/%u/%u", c->pruned, c->unified,
                  100 - c->pruned - c->unified);
-        printf("%-14s %-5s %-8s %-19s %9.2f %9.2f %9.2f %6.2f %6.0f %.1e %s\n", shape, block,
-               mix, r->kernel, r->own * 1e6, r->model * 1e6, r->rival * 1e6,
+        printf("%-14s %-5s %-8s %-19s %9.2f %9.2f %9.2f %6.2f %6.0f %.1e %s\n", shape,
+               block, mix, r->kernel, r->own * 1e6, r->model * 1e6, r->rival * 1e6,
                r->rival / r->own,
                2e-9 * (double)c->m * (double)c->k * (double)c->n / r->own, r->error,
                r->rival_name);
@@ -162,6 +163,8 @@ static int parse_options(settings *s, mode *m, int argc, char **argv)
             *m = BREAK_EVEN;
         else if (!strcmp(argv[i], "--grid"))
             *m = GRID;
+        else if (!strcmp(argv[i], "--limits"))
+            *m = LIMITS;
         else if (!strcmp(argv[i], "--isa"))
             s->isa = value(argc, argv, &i);
         else if (!strcmp(argv[i], "--blas"))
@@ -215,7 +218,8 @@ static void run_given(const settings *s, int argc, char **argv, const rival *riv
 
 int main(int argc, char **argv)
 {
-    settings s = {.blas = "libopenblas.so.0", .isa = "avx512", .seconds = 0.2, .threads = 1};
+    settings s = {.blas = "libopenblas.so.0", .isa = "avx512", .seconds = 0.2,
+                  .threads = 1};
     mode m = CELLS;
     const int first = parse_options(&s, &m, argc, argv);
     rival rivals[MAX_RIVALS];
@@ -232,6 +236,8 @@ int main(int argc, char **argv)
         if (first != argc - 1)
             fail("--grid FILE");
         return run_grid(&s, &rivals[0], argv[first]);
+    } else if (m == LIMITS) {
+        run_limits(&s, rivals, count);
     } else if (first < argc) {
         run_given(&s, argc - first, argv + first, rivals, count);
     } else {

@@ -158,7 +158,9 @@ void msw_admm_free(msw_admm *admm)
     msw__free(ctx, admm->weight_data, admm->layer_count, sizeof *admm->weight_data);
     msw__free(ctx, admm->layers, admm->layer_room, sizeof *admm->layers);
     msw__free(ctx, admm->done, admm->done_count, 1);
-    msw__free(ctx, admm->columns, admm->column_count, sizeof *admm->columns);
+    msw__free(ctx, admm->masking.columns, admm->column_count,
+              sizeof *admm->masking.columns);
+    msw__admm_free_sums(admm);
     msw__free(ctx, admm, 1, sizeof *admm);
     msw_context_free(ctx);
 }

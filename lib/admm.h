@@ -130,8 +130,8 @@ struct msw_admm {
     msw__admm_budget budget;
     msw__admm_scratch scratch;
     msw__ranks ranks;
-    size_t *columns;          /* memory of a view, FROZEN phase */
-    size_t column_count;
+    msw__walk_memory masking; /* FROZEN phase; sums: where blocks are merged */
+    size_t column_count, mask_sum_count;
     uint8_t *done;            /* one per task: it has run */
     size_t done_count;
 
@@ -341,6 +341,9 @@ void msw__layer_write_fit(const msw_admm *admm, const msw__layer *layer, msw_ten
 
 /* Memory of views, kept until the end: whatever masks from now on cannot fail. */
 msw_status msw__admm_reserve_columns(msw_admm *admm) MSW_NODISCARD;
+/* The same for the largest of these layers that is frozen with merged blocks. */
+msw_status msw__admm_reserve_sums(msw_admm *admm, const msw__layer *layers) MSW_NODISCARD;
+void msw__admm_free_sums(msw_admm *admm);
 /* Project a gradient, slot or the weights of a layer, if it is frozen. */
 void msw__layer_mask(const msw_admm *admm, const msw__layer *layer, msw_tensor *t,
                      msw_slot kind);

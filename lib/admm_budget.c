@@ -298,7 +298,7 @@ static msw_status take_classes(msw_admm *admm, msw__layer *l)
     const msw__importance h = {.h = l->importance, .scale = 1};
 
     return msw__unified_take(&l->frozen, l->plan, l->weights, &h,
-                             admm->scratch.classes + l->scratch_block);
+                             admm->scratch.classes + l->scratch_block, NULL);
 }
 
 static msw_status for_layers(msw_admm *admm,

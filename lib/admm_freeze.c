@@ -63,7 +63,7 @@ static msw_status take_classes(msw_admm *admm)
         if (!l->plan || l->project || msw__ranks_own(admm, i))
             continue;
         status = msw__unified_take(&l->frozen, l->plan, l->weights, &h,
-                                   admm->scratch.classes + l->scratch_block);
+                                   admm->scratch.classes + l->scratch_block, NULL);
     }
     return status;
 }
@@ -115,8 +115,9 @@ msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing)
 
 void msw__admm_drop_fits(msw_admm *admm)
 {
-    msw__free(admm->ctx, admm->columns, admm->column_count, sizeof *admm->columns);
-    admm->columns = NULL;
+    msw__free(admm->ctx, admm->masking.columns, admm->column_count,
+              sizeof *admm->masking.columns);
+    admm->masking.columns = NULL;
     admm->column_count = 0;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw_unified_free(admm->layers[i].frozen);

@@ -18,7 +18,8 @@ static uint64_t unified_bytes(const msw_unified *u)
     if (!u)
         return 0;
     rows = u->plan->block_row_count;
-    return sizeof *u + u->plan->block_count + 3 * (rows + 1) * sizeof *u->sign_start +
+    return sizeof *u + (u->levels ? 2 : 1) * u->plan->block_count +
+           (u->leaders ? u->magnitude_start[rows] * sizeof *u->leaders : 0) + 3 * (rows + 1) * sizeof *u->sign_start +
            u->magnitude_start[rows] * sizeof *u->magnitudes +
            (u->sign_start[rows] + 7) / 8 + u->free_start[rows] * sizeof *u->free_weights;
 }
@@ -47,7 +48,8 @@ msw_status msw_admm_get_memory(msw_admm_memory *out, const msw_admm *admm)
         m.gradients += admm->layer_count * sizeof *admm->weight_data;
     if (admm->gradient_data)
         m.gradients += admm->layer_count * sizeof *admm->gradient_data;
-    m.state += admm->done_count + admm->column_count * sizeof *admm->columns;
+    m.state += admm->done_count + admm->column_count * sizeof *admm->masking.columns +
+               admm->mask_sum_count * sizeof *admm->masking.sums;
     if (admm->phase == MSW_PHASE_ADMM)
         m.scratch = msw__admm_scratch_bytes(admm);
     return msw__give_output(out, &m, sizeof m, OLDEST_MEMORY);

@@ -97,7 +97,8 @@ static msw_status take_structure(msw__layer *l)
                                            .access = MSW__READ, .visit = find_class,
                                            .arg = &f});
     if (!status)
-        status = msw__unified_take(&l->frozen, l->plan, l->proposed, NULL, f.classes);
+        status = msw__unified_take(&l->frozen, l->plan, l->proposed, NULL, f.classes,
+                                   NULL);
     msw__free(ctx, f.classes, l->plan->block_count, 1);
     return status;
 }

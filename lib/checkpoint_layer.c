@@ -278,7 +278,7 @@ static msw_status read_frozen(msw__loaded *in, uint32_t layer)
     if (!plans_equal(u->plan, l->plan))
         status = msw__load_corrupt(in, name);
     if (!status)
-        status = msw__unified_alloc(&l->frozen, l->plan, u->classes);
+        status = msw__unified_alloc(&l->frozen, l->plan, u->classes, u->levels);
     if (!status) {
         copy_bytes(l->frozen->magnitudes, u->magnitudes,
                    u->magnitude_start[rows] * sizeof *u->magnitudes);

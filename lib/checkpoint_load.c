@@ -224,6 +224,8 @@ static msw_status load(msw_admm *admm, msw_reader *reader)
     if (!status && in.phase == MSW_PHASE_FROZEN)
         status = msw__admm_reserve_columns(admm);
     if (!status)
+        status = msw__admm_reserve_sums(admm, in.layers);
+    if (!status)
         take(&in);
     close_layers(&in);
     return status;

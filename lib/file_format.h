@@ -43,8 +43,7 @@ enum { MSW__SECTION_LAST = MSW__SECTION_TRANSPORT };
 
 static inline bool msw__section_known(uint32_t type)
 {
-    return (type >= MSW__SECTION_INDEX && type <= MSW__SECTION_TENSOR) ||
-           type == MSW__SECTION_PACKED || type == MSW__SECTION_TRANSPORT;
+    return type >= MSW__SECTION_INDEX && type <= MSW__SECTION_LAST;
 }
 
 enum { MSW__SECTION_CRITICAL = 1 }; /* flag: who does not know the type must refuse */
@@ -80,7 +79,9 @@ enum {
     MSW__RECORD_COLUMNS_PERMUTED = 2,
     MSW__RECORD_PERMUTED = 3, /* both bits */
     MSW__RECORD_TRANSPORT = 4,
-    MSW__RECORD_PACKED = 8
+    MSW__RECORD_PACKED = 8,
+    MSW__RECORD_LEVELS_SHIFT = 4, /* three bits: the highest level of merged blocks */
+    MSW__RECORD_LEVELS = 7 << MSW__RECORD_LEVELS_SHIFT
 };
 
 enum { MSW__LAYOUTS = 2 }; /* of packings: wide, narrow */
@@ -95,6 +96,11 @@ typedef struct msw__record {
     uint32_t classes;         /* the rest of unified weights only */
     uint32_t weights, reduction, block_rows, block_columns, groups;
 } msw__record;
+
+static inline unsigned msw__record_levels(const msw__record *r)
+{
+    return r->flags >> MSW__RECORD_LEVELS_SHIFT & 7;
+}
 
 /* With its name and the zero behind it: depends on kind, rank, flags, name_length. */
 size_t msw__record_bytes(const msw__record *r);

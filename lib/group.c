@@ -67,7 +67,8 @@ msw_status msw__unified_group(msw_unified **out, const msw_unified *u, size_t gr
     status = msw__group_plan(&plan, p, group);
     if (status)
         return status;
-    status = msw__unified_alloc(&slice, plan, u->classes + first * p->block_column_count);
+    status = msw__unified_alloc(&slice, plan, u->classes + first * p->block_column_count,
+                                NULL);
     msw_plan_free(plan);
     if (status)
         return status;

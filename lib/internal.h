@@ -96,7 +96,8 @@ bool msw__plan_fits(const msw_plan *plan, const msw_tensor *t);
 /* First view row of block row i, and how many rows it has. */
 static inline size_t msw__plan_row(const msw_plan *p, size_t i)
 {
-    return i / p->group_block_rows * p->group_rows + i % p->group_block_rows * p->block_rows;
+    return i / p->group_block_rows * p->group_rows +
+           i % p->group_block_rows * p->block_rows;
 }
 
 static inline size_t msw__plan_rows(const msw_plan *p, size_t i)
@@ -123,7 +124,12 @@ struct msw_unified {
     msw__refs refs;
     msw_plan *plan;
     uint8_t *classes;          /* msw_class per block */
-    float *magnitudes;         /* one per unified block, finite, >= 0 */
+    uint8_t *levels;           /* of each block's node (merge.h); NULL: none are merged */
+    uint32_t *leaders;         /* of each unified block's node the first one, both by the
+                                  number of their magnitudes; NULL: none are merged */
+    unsigned most_level;
+    float *magnitudes;         /* one per unified block, finite, >= 0, and the same in all
+                                  of a node */
     uint8_t *signs;            /* a bit per weight of unified blocks; bit i is bit i % 8
                                   of byte i / 8, 1: negative. The unused bits at the end
                                   are 0 */
@@ -133,10 +139,14 @@ struct msw_unified {
     size_t *free_start;
 };
 
-/* A handle with its arrays allocated for these classes (checked) and the starts
- * filled in; magnitudes, signs and free weights are all zero. */
-msw_status msw__unified_alloc(msw_unified **out, msw_plan *plan,
-                              const uint8_t *classes) MSW_NODISCARD;
+/* A handle with its arrays allocated for these classes and levels (checked; levels NULL:
+ * none are merged) and the starts filled in; magnitudes, signs and free weights are all
+ * zero. */
+msw_status msw__unified_alloc(msw_unified **out, msw_plan *plan, const uint8_t *classes,
+                              const uint8_t *levels) MSW_NODISCARD;
+/* The nodes of a handle that is being made and has classes and starts; nothing where none
+ * has more than one block. MSW_E_INVAL: these are none. */
+msw_status msw__unified_merge(msw_unified *u, const uint8_t *levels) MSW_NODISCARD;
 
 static inline bool msw__sign_get(const uint8_t *signs, size_t i)
 {

@@ -61,6 +61,8 @@ static void block_means(rating *x, const msw__strip *s, const msw__update_job *j
                                    : (double)(s->rows * n);
         const double m = total(x->sums.absolute + first, n) / h;
 
+        if (j->weights)
+            j->weights[s->block + b] = (float)h;
         for (size_t c = first; c < first + n; c++)
             x->magnitude[c] = m;
         j->magnitudes[s->block + b] = (float)m;
@@ -87,7 +89,7 @@ static void rate_strip(msw__strip *s, msw__update_job *j, size_t task)
         const double square = total(x.sums.square + first, n);
         const double spread = total(x.spread + first, n);
         const msw__block_costs costs = {square, spread < square ? spread : square,
-                                        x.magnitude[first]};
+                                        x.magnitude[first], 0};
 
         j->candidates[s->block + b] = msw__candidate_of((uint32_t)(s->block + b), &costs);
     }

@@ -105,16 +105,25 @@ msw__block_costs msw__block_cost(const float *v, size_t ld, const float *h, size
     const double spread = h ? spread_weighted(v, ld, h, ld_h, rows, columns, m)
                             : spread_plain(v, ld, rows, columns, m);
 
-    return (msw__block_costs){sums.square, spread < sums.square ? spread : sums.square, m};
+    return (msw__block_costs){sums.square, spread < sums.square ? spread : sums.square, m,
+                              sums.importance};
+}
+
+msw__block_sum msw__block_sum_of(const float *v, size_t ld, const float *h, size_t ld_h,
+                                 size_t rows, size_t columns)
+{
+    const block_sums sums = h ? sum_weighted(v, ld, h, ld_h, rows, columns)
+                              : sum_plain(v, ld, rows, columns);
+
+    return (msw__block_sum){sums.absolute, sums.importance};
 }
 
 float msw__block_magnitude(const float *v, size_t ld, const float *h, size_t ld_h,
                            size_t rows, size_t columns)
 {
-    const block_sums sums = h ? sum_weighted(v, ld, h, ld_h, rows, columns)
-                              : sum_plain(v, ld, rows, columns);
+    const msw__block_sum s = msw__block_sum_of(v, ld, h, ld_h, rows, columns);
 
-    return (float)(sums.absolute / sums.importance);
+    return (float)(s.sum / s.weight);
 }
 
 static float root(double cost)

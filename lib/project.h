@@ -11,12 +11,20 @@ typedef struct msw__block_costs {
     double prune;     /* a = sum h v^2 */
     double unify;     /* c = sum h (|v| - m)^2, 0 <= c <= a */
     double magnitude; /* m */
+    double weight;    /* sum h */
 } msw__block_costs;
 
 /* Of the rows x columns weights of a block, with ld elements between its rows. @p h is
  * their importance, > 0, or NULL for none. The order of summation depends on the
  * block's size alone. */
 msw__block_costs msw__block_cost(const float *v, size_t ld, const float *h, size_t ld_h,
+                                 size_t rows, size_t columns);
+/* Sums over a block. */
+typedef struct msw__block_sum {
+    double sum, weight; /* of h |v|, of h */
+} msw__block_sum;
+
+msw__block_sum msw__block_sum_of(const float *v, size_t ld, const float *h, size_t ld_h,
                                  size_t rows, size_t columns);
 /* m alone. Of a block already unified it is its magnitude, exactly. */
 float msw__block_magnitude(const float *v, size_t ld, const float *h, size_t ld_h,
@@ -93,17 +101,25 @@ msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor 
 msw_status msw__unified_rate(msw__candidate *candidates, const msw_plan *plan,
                              const msw_tensor *weights,
                              const msw__importance *importance) MSW_NODISCARD;
-/* Finite weights projected onto given classes. */
+/* Finite weights projected onto given classes; @p levels: of their nodes (merge.h), or
+ * NULL. */
 msw_status msw__unified_take(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
-                             const msw__importance *importance,
-                             const uint8_t *classes) MSW_NODISCARD;
+                             const msw__importance *importance, const uint8_t *classes,
+                             const uint8_t *levels) MSW_NODISCARD;
+
+/* Memory for work on a tensor: one entry per column of the plan; one per unified block,
+ * used where some are merged. */
+typedef struct msw__walk_memory {
+    size_t *columns;
+    msw__block_sum *sums;
+} msw__walk_memory;
 
 /* unified_project.c: msw_unified_to_dense() and msw_unified_project_slot() of any
- * elements, finite or not. @p columns: memory for one size_t per column of the plan, NULL
- * to allocate it. With memory and serial they cannot fail; doing it twice does no harm. */
-msw_status msw__unified_write(msw_tensor *out, const msw_unified *u, size_t *columns,
-                              bool serial) MSW_NODISCARD;
+ * elements, finite or not. @p memory NULL: allocated. With memory they cannot fail: where
+ * the host's parallel_for does, they go on without it. */
+msw_status msw__unified_write(msw_tensor *out, const msw_unified *u,
+                              const msw__walk_memory *memory) MSW_NODISCARD;
 msw_status msw__unified_mask(msw_tensor *t, const msw_unified *u, msw_slot kind,
-                             size_t *columns, bool serial) MSW_NODISCARD;
+                             const msw__walk_memory *memory) MSW_NODISCARD;
 
 #endif /* MSW_LIB_PROJECT_H */

@@ -15,7 +15,7 @@ typedef struct msw__span {
 /* A tensor. Everything is checked but the contents of its two spans. */
 typedef struct msw__entry {
     msw__record record;
-    msw__span payload, permutations;
+    msw__span payload, permutations, merge_map;
 } msw__entry;
 
 typedef struct msw__value {

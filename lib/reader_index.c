@@ -4,6 +4,7 @@
 #include "reader.h"
 
 #include "bytes.h"
+#include "merge.h"
 #include "quantiser.h"
 #include "range_coder.h"
 
@@ -64,7 +65,7 @@ static msw_status fail_entry(msw_reader *r, size_t i, msw_status status,
 
 /* What is left of the streams that the index divides up. */
 typedef struct streams {
-    msw__span permutations, unified, tensors, packed, transport;
+    msw__span permutations, merge_maps, unified, tensors, packed, transport;
 } streams;
 
 static msw__span *payloads_of(streams *left, const msw__record *c)
@@ -170,8 +171,9 @@ msw_plan_options msw__record_plan(const msw__record *c)
     return o;
 }
 
-/* The plan without its permutations, to check what it is made from. */
-static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
+/* The plan without its permutations, to check what it is made from; *map becomes the bytes
+ * of its merge map. */
+static msw_status probe_plan(msw_plan_info *out, uint64_t *map, msw_reader *r, size_t i,
                              const msw__record *c, const size_t *shape)
 {
     const msw_plan_options o = msw__record_plan(c);
@@ -189,6 +191,10 @@ static msw_status probe_plan(msw_plan_info *out, msw_reader *r, size_t i,
         return status;
     msw_plan_info_init(out);
     status = msw_plan_get_info(out, plan);
+    *map = !msw__record_levels(c)             ? 0
+           : c->flags & MSW__RECORD_TRANSPORT ? 1
+                                              : 1 + (uint64_t)msw__merge_map_bytes(
+                                                        plan, msw__record_levels(c));
     msw_plan_free(plan);
     return status;
 }
@@ -201,15 +207,19 @@ static bool check_packed(const msw__record *c)
             c->free_weights == MSW_DTYPE_F32 && (c->layouts[0] || c->layouts[1]));
 }
 
-/* Whether a payload can hold the class map at least. */
+/* Whether a payload can hold the class map at least, for all nodes as large as they may
+ * be. */
 static bool check_payload(const msw__record *c, const msw__class_code *code,
                           size_t blocks)
 {
+    const unsigned shift = 2 * msw__record_levels(c);
+    const size_t nodes = (blocks >> shift) + !!(blocks & (((size_t)1 << shift) - 1));
+
     if (c->flags & MSW__RECORD_PACKED && c->payload % MSW__FILE_ALIGN)
         return false;
     return c->flags & MSW__RECORD_TRANSPORT
                ? check_transport(c, blocks, MSW__LIMITED_BITS_PER_BYTE)
-               : c->payload >= msw__class_map_bytes(code, blocks);
+               : c->payload >= msw__class_map_bytes(code, nodes);
 }
 
 static msw_status check_unified(msw_reader *r, size_t i, streams *left)
@@ -217,7 +227,7 @@ static msw_status check_unified(msw_reader *r, size_t i, streams *left)
     msw__entry *e = &r->entries[i];
     const msw__record *c = &e->record;
     size_t shape[MSW_MAX_RANK];
-    uint64_t permutation_bytes = 0;
+    uint64_t permutation_bytes = 0, map_bytes = 0;
     msw__class_code code;
     msw_plan_info plan;
     msw_status status = check_shape(shape, r, i, c);
@@ -227,9 +237,10 @@ static msw_status check_unified(msw_reader *r, size_t i, streams *left)
     if (!check_floats(c) || !msw__class_code_from(&code, c->classes) ||
         !check_packed(c) ||
         c->flags & ~(uint32_t)(MSW__RECORD_PERMUTED | MSW__RECORD_TRANSPORT |
-                               MSW__RECORD_PACKED))
+                               MSW__RECORD_PACKED | MSW__RECORD_LEVELS) ||
+        msw__record_levels(c) > MSW_MAX_MERGE_LEVELS)
         return fail_entry(r, i, MSW_E_FORMAT, "not a unified tensor's fields");
-    status = probe_plan(&plan, r, i, c, shape);
+    status = probe_plan(&plan, &map_bytes, r, i, c, shape);
     if (status)
         return status;
     if (c->flags & MSW__RECORD_ROWS_PERMUTED)
@@ -238,6 +249,8 @@ static msw_status check_unified(msw_reader *r, size_t i, streams *left)
         permutation_bytes += (uint64_t)plan.columns * msw__index_bytes(plan.columns);
     if (!take_span(&e->permutations, &left->permutations, permutation_bytes))
         return fail_entry(r, i, MSW_E_FORMAT, "longer permutations than the file has");
+    if (!take_span(&e->merge_map, &left->merge_maps, map_bytes))
+        return fail_entry(r, i, MSW_E_FORMAT, "a longer merge map than the file has");
     if (!check_payload(c, &code, plan.block_count) ||
         !take_span(&e->payload, payloads_of(left, c), c->payload))
         return fail_entry(r, i, MSW_E_FORMAT, "payload does not fit");
@@ -265,6 +278,7 @@ static msw_status decode_index(msw_reader *r, size_t count)
     size_t left = r->index.size - MSW__COUNT_BYTES;
     streams rest = {
         .permutations = r->streams[MSW__SECTION_PERMUTATION],
+        .merge_maps = r->streams[MSW__SECTION_MERGE_MAP],
         .unified = r->streams[MSW__SECTION_UNIFIED],
         .tensors = r->streams[MSW__SECTION_TENSOR],
         .packed = r->streams[MSW__SECTION_PACKED],
@@ -282,8 +296,9 @@ static msw_status decode_index(msw_reader *r, size_t count)
     }
     if (status)
         return status;
-    if (left || rest.permutations.length || rest.unified.length || rest.tensors.length ||
-        rest.packed.length || rest.transport.length)
+    if (left || rest.permutations.length || rest.merge_maps.length ||
+        rest.unified.length || rest.tensors.length || rest.packed.length ||
+        rest.transport.length)
         return msw__reader_fail(r, MSW_E_FORMAT, "index: bytes that belong to no tensor");
     twice = msw__names_sort(&r->names);
     return twice < count ? fail_entry(r, twice, MSW_E_FORMAT, "its name is there twice")

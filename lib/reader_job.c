@@ -40,12 +40,15 @@ msw_status msw__job_begin(msw__job *j, msw_reader *r, const char *name, uint32_t
     status = msw__reader_check(r, j->entry->payload, j->what);
     if (!status && j->entry->permutations.length)
         status = msw__reader_check(r, j->entry->permutations, j->what);
+    if (!status && j->entry->merge_map.length)
+        status = msw__reader_check(r, j->entry->merge_map, j->what);
     return status;
 }
 
 /* Plans */
 
-static msw_status load_permutation(uint32_t **out, msw__job *j, size_t count, uint64_t offset)
+static msw_status load_permutation(uint32_t **out, msw__job *j, size_t count,
+                                   uint64_t offset)
 {
     const size_t width = msw__index_bytes(count);
     msw_status status;

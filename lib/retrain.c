@@ -9,7 +9,7 @@ msw_status msw__admm_reserve_columns(msw_admm *admm)
     msw_status status;
     void *memory;
 
-    if (admm->columns)
+    if (admm->masking.columns)
         return MSW_OK;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const msw_plan *p = admm->layers[i].plan;
@@ -17,34 +17,57 @@ msw_status msw__admm_reserve_columns(msw_admm *admm)
         if (p && most < p->columns)
             most = p->columns;
     }
-    status = msw__alloc(&memory, admm->ctx, most, sizeof *admm->columns);
-    admm->columns = memory;
+    status = msw__alloc(&memory, admm->ctx, most, sizeof *admm->masking.columns);
+    admm->masking.columns = memory;
     admm->column_count = status ? 0 : most;
     return status;
 }
 
-/* Again on the caller's thread where the host's parallel_for failed: that cannot. */
+msw_status msw__admm_reserve_sums(msw_admm *admm, const msw__layer *layers)
+{
+    size_t most = 0;
+    msw_status status;
+    void *memory;
+
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw_unified *u = layers[i].frozen;
+        const size_t count =
+            u && u->leaders ? u->magnitude_start[u->plan->block_row_count] : 0;
+
+        most = most > count ? most : count;
+    }
+    if (most <= admm->mask_sum_count)
+        return MSW_OK;
+    msw__admm_free_sums(admm);
+    status = msw__alloc(&memory, admm->ctx, most, sizeof *admm->masking.sums);
+    admm->masking.sums = memory;
+    admm->mask_sum_count = status ? 0 : most;
+    return status;
+}
+
+void msw__admm_free_sums(msw_admm *admm)
+{
+    msw__free(admm->ctx, admm->masking.sums, admm->mask_sum_count,
+              sizeof *admm->masking.sums);
+    admm->masking.sums = NULL;
+    admm->mask_sum_count = 0;
+}
 
 void msw__layer_write_fit(const msw_admm *admm, const msw__layer *l, msw_tensor *out)
 {
-    msw_status status = msw__unified_write(out, l->frozen, admm->columns, false);
+    const msw_status never = msw__unified_write(out, l->frozen, &admm->masking);
 
-    if (status)
-        status = msw__unified_write(out, l->frozen, admm->columns, true);
-    (void)status;
+    (void)never;
 }
 
 void msw__layer_mask(const msw_admm *admm, const msw__layer *l, msw_tensor *t,
                      msw_slot kind)
 {
-    msw_status status = MSW_OK;
+    msw_status never = MSW_OK;
 
-    if (!l->frozen)
-        return;
-    status = msw__unified_mask(t, l->frozen, kind, admm->columns, false);
-    if (status)
-        status = msw__unified_mask(t, l->frozen, kind, admm->columns, true);
-    (void)status;
+    if (l->frozen)
+        never = msw__unified_mask(t, l->frozen, kind, &admm->masking);
+    (void)never;
 }
 
 /* Masks */

@@ -46,7 +46,7 @@ static msw_status try_point(double *loss, const trial *t, msw__layer *l,
     if (status)
         return status;
     msw__copy_elements(t->kept, l->weights);
-    status = msw__unified_write(l->weights, u, NULL, false);
+    status = msw__unified_write(l->weights, u, NULL);
     msw_unified_free(u);
     if (!status)
         status = evaluate(loss, t);

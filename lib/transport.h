@@ -4,6 +4,7 @@
 #ifndef MSW_LIB_TRANSPORT_H
 #define MSW_LIB_TRANSPORT_H
 
+#include "merge.h"
 #include "quantiser.h"
 #include "range_coder.h"
 
@@ -17,9 +18,12 @@ enum {
     MSW__LEVELS = 21          /* contexts of a uniform key: bit lengths of the level */
 };
 
-/* Classes: first whether a block is pruned, then whether it is unified. */
+/* Nodes: from the highest level on, whether one is there; then whether it is pruned; then,
+ * of a single block, whether it is unified. */
 typedef struct msw__class_models {
-    msw__bit_model pruned[MSW__CLASS_CONTEXTS], unified[MSW__CLASS_CONTEXTS];
+    msw__bit_model merged[MSW_MAX_MERGE_LEVELS + 1][MSW__CLASS_CONTEXTS];
+    msw__bit_model pruned[MSW_MAX_MERGE_LEVELS + 1][MSW__CLASS_CONTEXTS];
+    msw__bit_model unified[MSW__CLASS_CONTEXTS];
 } msw__class_models;
 
 static inline unsigned msw__class_context(const uint8_t *classes, size_t block,
@@ -64,7 +68,10 @@ static inline unsigned msw__length_depth(unsigned longest)
 
 static inline void msw__class_models_reset(msw__class_models *m)
 {
-    msw__bit_models_reset(m->pruned, MSW__CLASS_CONTEXTS);
+    const size_t nodes = (MSW_MAX_MERGE_LEVELS + 1) * MSW__CLASS_CONTEXTS;
+
+    msw__bit_models_reset(&m->merged[0][0], nodes);
+    msw__bit_models_reset(&m->pruned[0][0], nodes);
     msw__bit_models_reset(m->unified, MSW__CLASS_CONTEXTS);
 }
 
@@ -83,9 +90,19 @@ static inline void msw__uniform_models_reset(msw__uniform_models *m)
  * checked to be finite. */
 bool msw__transport_classes(uint8_t *out, msw__decoder *d, size_t blocks, size_t columns,
                             uint32_t set);
+/* The same where blocks are merged, up to level @p most. */
+bool msw__transport_nodes(uint8_t *classes, uint8_t *levels, msw__decoder *d,
+                          const msw_plan *p, unsigned most, uint32_t set);
 bool msw__transport_magnitudes(float *out, msw__decoder *d, size_t count,
                                const msw__quantiser *q);
 bool msw__transport_values(float *out, msw__decoder *d, size_t count,
                            const msw__quantiser *q);
+
+/* The least payload for so many blocks: their classes take no less, unless merged blocks
+ * share one. It keeps a few bytes from asking for much memory. */
+static inline size_t msw__transport_least(size_t blocks)
+{
+    return blocks / MSW__LIMITED_BITS_PER_BYTE;
+}
 
 #endif /* MSW_LIB_TRANSPORT_H */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "transport.h"
 
+#include <string.h>
+
 bool msw__transport_classes(uint8_t *out, msw__decoder *d, size_t blocks, size_t columns,
                             uint32_t set)
 {
@@ -12,7 +14,7 @@ bool msw__transport_classes(uint8_t *out, msw__decoder *d, size_t blocks, size_t
         const unsigned context = msw__class_context(out, block, column, columns);
         unsigned class = MSW_CLASS_PRUNED;
 
-        if (!msw__decode_limited(d, &models.pruned[context]))
+        if (!msw__decode_limited(d, &models.pruned[0][context]))
             class = msw__decode_limited(d, &models.unified[context]) ? MSW_CLASS_UNIFIED
                                                                      : MSW_CLASS_FREE;
         out[block] = (uint8_t)class;
@@ -21,6 +23,47 @@ bool msw__transport_classes(uint8_t *out, msw__decoder *d, size_t blocks, size_t
             column = 0;
     }
     return seen == set;
+}
+
+enum { UNKNOWN = 0xff };
+
+/* The node that begins with block @p b. */
+static void decode_node(uint8_t *classes, uint8_t *levels, msw__decoder *d,
+                        msw__class_models *models, const msw_plan *p, unsigned most,
+                        size_t b)
+{
+    const size_t columns = p->block_column_count;
+    const unsigned context = msw__class_context(classes, b, b % columns, columns);
+    unsigned level = msw__node_levels(p, b / columns, b % columns, most), class;
+
+    while (level > 0 && !msw__decode_limited(d, &models->merged[level][context]))
+        level--;
+    if (msw__decode_limited(d, &models->pruned[level][context]))
+        class = MSW_CLASS_PRUNED;
+    else if (level > 0 || msw__decode_limited(d, &models->unified[context]))
+        class = MSW_CLASS_UNIFIED;
+    else
+        class = MSW_CLASS_FREE;
+    msw__node_fill(levels, p, b, level, (uint8_t)level);
+    msw__node_fill(classes, p, b, level, (uint8_t)class);
+}
+
+bool msw__transport_nodes(uint8_t *classes, uint8_t *levels, msw__decoder *d,
+                          const msw_plan *p, unsigned most, uint32_t set)
+{
+    msw__class_models models;
+    unsigned highest = 0;
+    uint32_t seen = 0;
+
+    msw__class_models_reset(&models);
+    memset(levels, UNKNOWN, p->block_count);
+    for (size_t b = 0; b < p->block_count; b++) {
+        if (levels[b] == UNKNOWN)
+            decode_node(classes, levels, d, &models, p, most, b);
+        seen |= 1u << classes[b];
+        highest = levels[b] > highest ? levels[b] : highest;
+    }
+    return seen == set && highest == most;
 }
 
 /* The leading bits of a key. */

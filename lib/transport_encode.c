@@ -12,21 +12,27 @@ typedef struct survey {
     uint32_t least, most; /* keys */
 } survey;
 
-static void encode_classes(msw__encoder *e, const uint8_t *classes, size_t blocks,
-                           size_t columns)
+/* The classes, with the levels of merged blocks. */
+static void encode_classes(msw__encoder *e, const msw_unified *u)
 {
+    const msw_plan *p = u->plan;
+    const size_t columns = p->block_column_count;
     msw__class_models models;
 
     msw__class_models_reset(&models);
-    for (size_t block = 0, column = 0; block < blocks; block++) {
-        const unsigned context = msw__class_context(classes, block, column, columns);
-        const uint8_t class = classes[block];
+    for (size_t b = 0; b < p->block_count; b++) {
+        const unsigned context = msw__class_context(u->classes, b, b % columns, columns);
+        const unsigned level = u->levels ? u->levels[b] : 0;
+        const uint8_t class = u->classes[b];
 
-        msw__encode_limited(e, &models.pruned[context], class == MSW_CLASS_PRUNED);
-        if (class != MSW_CLASS_PRUNED)
+        if (!msw__node_begins(p, u->levels, b))
+            continue;
+        for (unsigned l = msw__node_levels(p, b / columns, b % columns, u->most_level);
+             l > 0 && l >= level; l--)
+            msw__encode_limited(e, &models.merged[l][context], l == level);
+        msw__encode_limited(e, &models.pruned[level][context], class == MSW_CLASS_PRUNED);
+        if (class != MSW_CLASS_PRUNED && level == 0)
             msw__encode_limited(e, &models.unified[context], class == MSW_CLASS_UNIFIED);
-        if (++column == columns)
-            column = 0;
     }
 }
 
@@ -180,38 +186,68 @@ static msw_status survey_magnitudes(survey *s, const msw_unified *u,
 {
     const msw_plan *p = u->plan;
     const float *magnitude = u->magnitudes;
-    const uint8_t *class = u->classes;
     msw_status status =
         survey_begin(s, u->magnitudes, u->magnitude_start[p->block_row_count],
                      o->magnitudes, o->magnitude_bits, o->magnitude_step,
                      (1u << o->magnitude_bits) - 1);
 
-    for (size_t i = 0; i < p->block_row_count; i++)
-        for (size_t j = 0; j < p->block_column_count && !status; j++)
-            if (*class++ == MSW_CLASS_UNIFIED)
-                status = survey_add(
-                    s, *magnitude++,
-                    (double)(msw__plan_rows(p, i) * msw__plan_columns(p, j)), l);
+    for (size_t b = 0; b < p->block_count && !status; b++) {
+        if (u->classes[b] != MSW_CLASS_UNIFIED)
+            continue;
+        if (msw__node_begins(p, u->levels, b))
+            status = survey_add(s, *magnitude,
+                                (double)msw__node_weights(p, u->levels, b), l);
+        magnitude++;
+    }
     return status;
+}
+
+/* Those of merged blocks once. */
+static msw_status encode_magnitudes(msw__encoder *e, msw_context *ctx,
+                                    const msw_unified *u, size_t count, const survey *s)
+{
+    const size_t blocks = u->magnitude_start[u->plan->block_row_count];
+    msw_status status;
+    float *nodes;
+    void *memory;
+
+    if (count == 0)
+        return MSW_OK;
+    if (!u->leaders) {
+        encode_keys(e, u->magnitudes, count, s, false);
+        return MSW_OK;
+    }
+    status = msw__alloc(&memory, ctx, count, sizeof *nodes);
+    if (status)
+        return status;
+    nodes = memory;
+    for (size_t k = 0, at = 0; k < blocks; k++)
+        if (u->leaders[k] == k)
+            nodes[at++] = u->magnitudes[k];
+    encode_keys(e, nodes, count, s, false);
+    msw__free(ctx, nodes, count, sizeof *nodes);
+    return MSW_OK;
 }
 
 /* Payloads */
 
-/* Signs, then raw bits from front to back, then the range from back to front. */
+/* Signs, then raw bits from front to back, then the range from back to front. Zeros behind
+ * the raw bits where it would be less than @p least. */
 static msw_status assemble(msw__item *item, msw_context *ctx, const uint8_t *signs,
-                           size_t sign_bytes, msw__encoder *e)
+                           size_t sign_bytes, msw__encoder *e, size_t least)
 {
     const msw_status status = msw__encoder_finish(e);
     msw_status allocated;
+    size_t bytes, zeros;
     uint8_t *out;
-    size_t bytes;
 
     if (status)
         return status;
     if (!msw__size_add(&bytes, sign_bytes, e->raw.size) ||
         !msw__size_add(&bytes, bytes, e->coded.size))
         return MSW_E_NOMEM;
-    allocated = msw__bytes_alloc(&item->payload, ctx, bytes);
+    zeros = least > bytes ? least - bytes : 0;
+    allocated = msw__bytes_alloc(&item->payload, ctx, bytes + zeros);
     if (allocated)
         return allocated;
     out = item->payload.data;
@@ -221,6 +257,8 @@ static msw_status assemble(msw__item *item, msw_context *ctx, const uint8_t *sig
     if (e->raw.size)
         memcpy(out, e->raw.data, e->raw.size);
     out += e->raw.size;
+    memset(out, 0, zeros);
+    out += zeros;
     for (size_t i = e->coded.size; i-- > 0;)
         *out++ = e->coded.data[i];
     return MSW_OK;
@@ -230,7 +268,8 @@ msw_status msw__transport_unified(msw__item *item, msw__record *record, msw_cont
                                   const msw_unified *u, const msw_store_options *o)
 {
     const size_t end = u->plan->block_row_count;
-    const size_t magnitudes = u->magnitude_start[end], free_weights = u->free_start[end];
+    const size_t magnitudes = msw__node_magnitude_count(u);
+    const size_t free_weights = u->free_start[end];
     survey of_magnitudes, of_free;
     msw__encoder e;
     msw__loss l = {0};
@@ -241,16 +280,18 @@ msw_status msw__transport_unified(msw__item *item, msw__record *record, msw_cont
     if (status)
         return status;
     msw__encoder_init(&e, ctx);
-    encode_classes(&e, u->classes, u->plan->block_count, u->plan->block_column_count);
-    if (magnitudes)
-        encode_keys(&e, u->magnitudes, magnitudes, &of_magnitudes, false);
+    encode_classes(&e, u);
+    status = encode_magnitudes(&e, ctx, u, magnitudes, &of_magnitudes);
     encode_values(&e, u->free_weights, free_weights, &of_free);
-    status = assemble(item, ctx, u->signs, (u->sign_start[end] + 7) / 8, &e);
+    if (!status)
+        status = assemble(item, ctx, u->signs, (u->sign_start[end] + 7) / 8, &e,
+                          msw__transport_least(u->plan->block_count));
     msw__encoder_free(&e);
     record->magnitude_parameter = of_magnitudes.quantiser.parameter;
     record->free_parameter = of_free.quantiser.parameter;
     msw__loss_finish(&item->info, &l, (uint64_t)magnitudes + free_weights,
-                     (uint64_t)item->payload.size + item->permutations.size);
+                     (uint64_t)item->payload.size + item->permutations.size +
+                         item->merge_map.size);
     return status;
 }
 
@@ -267,7 +308,7 @@ static msw_status encode_contiguous(msw__item *item, msw__record *record,
         return status;
     msw__encoder_init(&e, ctx);
     encode_values(&e, values, count, &s);
-    status = assemble(item, ctx, NULL, 0, &e);
+    status = assemble(item, ctx, NULL, 0, &e, 0);
     msw__encoder_free(&e);
     record->free_parameter = s.quantiser.parameter;
     msw__loss_finish(&item->info, &l, count, item->payload.size);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "internal.h"
+#include "merge.h"
 #include "project.h"
 #include "walk.h"
 
 enum {
     OLDEST_OPTIONS = offsetof(msw_projection_options, per_row),
-    OLDEST_INFO = sizeof(msw_unified_info)
+    OLDEST_INFO = offsetof(msw_unified_info, magnitudes)
 };
 
 /* How many bytes hold that many signs. */
@@ -76,7 +77,38 @@ static msw_status alloc_values(msw_unified *u)
     return status;
 }
 
-msw_status msw__unified_alloc(msw_unified **out, msw_plan *plan, const uint8_t *classes)
+msw_status msw__unified_merge(msw_unified *u, const uint8_t *levels)
+{
+    const msw_plan *p = u->plan;
+    msw_status status;
+    uint32_t *columns;
+    void *memory;
+
+    if (!msw__merge_valid(&u->most_level, p, u->classes, levels))
+        return MSW_E_INVAL;
+    if (u->most_level == 0)
+        return MSW_OK;
+    status = msw__alloc(&memory, p->ctx, p->block_count, sizeof *u->levels);
+    u->levels = memory;
+    if (status)
+        return status;
+    memcpy(u->levels, levels, p->block_count * sizeof *u->levels);
+    status = msw__alloc(&memory, p->ctx, u->magnitude_start[p->block_row_count],
+                        sizeof *u->leaders);
+    u->leaders = memory;
+    if (status)
+        return status;
+    status = msw__alloc(&memory, p->ctx, p->block_column_count, sizeof *columns);
+    if (status)
+        return status;
+    columns = memory;
+    msw__merge_leaders(u->leaders, columns, p, u->classes, levels);
+    msw__free(p->ctx, columns, p->block_column_count, sizeof *columns);
+    return MSW_OK;
+}
+
+msw_status msw__unified_alloc(msw_unified **out, msw_plan *plan, const uint8_t *classes,
+                              const uint8_t *levels)
 {
     msw_context *ctx = plan->ctx;
     msw_status status;
@@ -98,6 +130,8 @@ msw_status msw__unified_alloc(msw_unified **out, msw_plan *plan, const uint8_t *
     }
     if (!status)
         status = fill_starts(u);
+    if (!status && levels)
+        status = msw__unified_merge(u, levels);
     if (!status)
         status = alloc_values(u);
     if (status)
@@ -124,6 +158,7 @@ void msw_unified_free(msw_unified *u)
     rows = u->plan->block_row_count;
     if (u->free_start) { /* the last of the starts */
         msw__free(ctx, u->magnitudes, u->magnitude_start[rows], sizeof *u->magnitudes);
+        msw__free(ctx, u->leaders, u->magnitude_start[rows], sizeof *u->leaders);
         msw__free(ctx, u->signs, sign_bytes(u->sign_start[rows]), 1);
         msw__free(ctx, u->free_weights, u->free_start[rows], sizeof *u->free_weights);
     }
@@ -131,6 +166,7 @@ void msw_unified_free(msw_unified *u)
     msw__free(ctx, u->sign_start, rows + 1, sizeof *u->sign_start);
     msw__free(ctx, u->free_start, rows + 1, sizeof *u->free_start);
     msw__free(ctx, u->classes, u->plan->block_count, sizeof *u->classes);
+    msw__free(ctx, u->levels, u->plan->block_count, sizeof *u->levels);
     msw_plan_free(u->plan);
     msw__free(ctx, u, 1, sizeof *u);
 }
@@ -149,30 +185,65 @@ static void copy_signs(const msw__cell *cell, uint8_t *signs)
     }
 }
 
+typedef struct taking {
+    msw_unified *u;
+    msw__block_sum *sums; /* of unified blocks, where some are merged */
+} taking;
+
 static void take_block(const msw__cell *cell, void *arg)
 {
-    msw_unified *u = arg;
+    const taking *t = arg;
+    msw_unified *u = t->u;
 
     if (cell->label == MSW_CLASS_FREE) {
         msw__cell_copy(u->free_weights + cell->free, cell);
     } else if (cell->label == MSW_CLASS_UNIFIED) {
-        u->magnitudes[cell->magnitude] = msw__block_magnitude(
-            cell->v, cell->ld, cell->h, cell->ld_h, cell->rows, cell->columns);
+        const msw__block_sum s = msw__block_sum_of(cell->v, cell->ld, cell->h, cell->ld_h,
+                                                   cell->rows, cell->columns);
+
+        if (t->sums)
+            t->sums[cell->magnitude] = s;
+        else
+            u->magnitudes[cell->magnitude] = (float)(s.sum / s.weight);
         copy_signs(cell, u->signs);
     }
 }
 
-msw_status msw__unified_take(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
-                             const msw__importance *importance, const uint8_t *classes)
+static msw_status take(msw_unified *u, const msw_tensor *weights,
+                       const msw__importance *importance)
 {
-    msw_status status = msw__unified_alloc(out, plan, classes);
+    const size_t count = u->magnitude_start[u->plan->block_row_count];
+    taking t = {u, NULL};
+    msw_status status = MSW_OK;
+    void *memory;
+
+    if (u->leaders) {
+        status = msw__alloc(&memory, u->plan->ctx, count, sizeof *t.sums);
+        t.sums = memory;
+    }
+    if (!status)
+        status = msw__walk_blocks(&(msw__walk){
+            .plan = u->plan, .u = u, .tensor = weights, .importance = importance,
+            .access = MSW__READ, .visit = take_block, .arg = &t,
+        });
+    if (t.sums && !status) {
+        msw__merge_means(t.sums, u);
+        for (size_t k = 0; k < count; k++)
+            u->magnitudes[k] = (float)t.sums[k].sum;
+    }
+    msw__free(u->plan->ctx, t.sums, count, sizeof *t.sums);
+    return status;
+}
+
+msw_status msw__unified_take(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
+                             const msw__importance *importance, const uint8_t *classes,
+                             const uint8_t *levels)
+{
+    msw_status status = msw__unified_alloc(out, plan, classes, levels);
 
     if (status)
         return status;
-    status = msw__walk_blocks(&(msw__walk){
-        .plan = plan, .u = *out, .tensor = weights, .importance = importance,
-        .access = MSW__READ, .visit = take_block, .arg = *out,
-    });
+    status = take(*out, weights, importance);
     if (status) {
         msw_unified_free(*out);
         *out = NULL;
@@ -232,7 +303,7 @@ msw_status msw__unified_fit(msw_unified **out, msw_plan *plan, const msw_tensor 
     if (shares->prune > 0 || shares->unify > 0)
         status = choose_classes(classes, plan, weights, importance, shares);
     if (!status)
-        status = msw__unified_take(out, plan, weights, importance, classes);
+        status = msw__unified_take(out, plan, weights, importance, classes, NULL);
     msw__free(plan->ctx, classes, plan->block_count, 1);
     return status;
 }
@@ -267,18 +338,25 @@ msw_status msw_unified_from(msw_unified **out, msw_plan *plan, const msw_tensor 
                             &(msw__shares){o.prune, o.unify, o.per_row});
 }
 
-msw_status msw_unified_new(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
-                           const uint8_t *classes, size_t class_count)
+msw_status msw_unified_new_merged(msw_unified **out, msw_plan *plan,
+                                  const msw_tensor *weights, const uint8_t *classes,
+                                  const uint8_t *levels, size_t block_count)
 {
     if (!out)
         return MSW_E_INVAL;
     *out = NULL;
-    if (!plan || !weights || !classes || class_count != plan->block_count ||
+    if (!plan || !weights || !classes || block_count != plan->block_count ||
         !msw__plan_fits(plan, weights))
         return MSW_E_INVAL;
     if (!msw__tensor_finite(weights))
         return MSW_E_NUMERIC;
-    return msw__unified_take(out, plan, weights, NULL, classes);
+    return msw__unified_take(out, plan, weights, NULL, classes, levels);
+}
+
+msw_status msw_unified_new(msw_unified **out, msw_plan *plan, const msw_tensor *weights,
+                           const uint8_t *classes, size_t class_count)
+{
+    return msw_unified_new_merged(out, plan, weights, classes, NULL, class_count);
 }
 
 /* Multiplications and additions of a product by one column. */
@@ -312,8 +390,9 @@ msw_status msw_unified_get_info(msw_unified_info *out, const msw_unified *u)
     info.free_weights = u->free_start[end];
     info.unified_weights = u->sign_start[end];
     info.pruned_weights = info.weights - info.free_weights - info.unified_weights;
+    info.magnitudes = msw__node_magnitude_count(u);
     info.bytes = (2 * info.blocks + info.unified_weights +
-                  32 * (info.unified_blocks + info.free_weights) + 7) / 8;
+                  32 * (info.magnitudes + info.free_weights) + 7) / 8;
     info.bytes_dense = 4 * info.weights;
     info.bits_per_weight = 8 * (double)info.bytes / (double)info.weights;
     count_arithmetic(&info, u);
@@ -328,6 +407,11 @@ msw_plan *msw_unified_plan(const msw_unified *u)
 const uint8_t *msw_unified_classes(const msw_unified *u)
 {
     return u->classes;
+}
+
+const uint8_t *msw_unified_merge_levels(const msw_unified *u)
+{
+    return u->levels;
 }
 
 float msw_unified_magnitude(const msw_unified *u, size_t block)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Dense tensors and the structure of a msw_unified: write, project, refit, verify. */
+/* Dense tensors and the structure of a msw_unified: write, project, refit. */
 #include "internal.h"
+#include "merge.h"
 #include "walk.h"
 
 #include <math.h>
-
-enum { OLDEST_VERIFY_INFO = sizeof(msw_verify_info) };
 
 /* Weights are taken four at a time: four sign bits make four sign masks. */
 enum { LANES = 4 };
@@ -34,13 +33,11 @@ static float flip(float v, uint32_t mask)
     return v;
 }
 
-/* Mean of s_i v_i; of values equal to m it is m exactly. Never -0, which would not
- * survive a second projection. @p signs NULL: all positive. */
-static float signed_mean(const msw__cell *cell, const uint8_t *signs)
+/* Sum of s_i v_i. @p signs NULL: all positive. */
+static msw__block_sum signed_sum(const msw__cell *cell, const uint8_t *signs)
 {
     double s[LANES] = {0};
     size_t at = cell->sign;
-    float mean;
 
     for (size_t r = 0; r < cell->rows; r++, at += cell->columns) {
         const float *v = cell->v + r * cell->ld;
@@ -56,8 +53,16 @@ static float signed_mean(const msw__cell *cell, const uint8_t *signs)
         for (size_t l = 0; c + l < cell->columns; l++)
             s[l] += (double)flip(v[c + l], masks_of(word)[l]);
     }
-    mean = (float)(((s[0] + s[1]) + (s[2] + s[3])) / (double)(cell->rows * cell->columns));
-    return mean == 0 ? 0 : mean;
+    return (msw__block_sum){(s[0] + s[1]) + (s[2] + s[3]),
+                            (double)(cell->rows * cell->columns)};
+}
+
+/* Never -0, which would not survive a second projection. */
+static float rounded(double mean)
+{
+    const float m = (float)mean;
+
+    return m == 0 ? 0 : m;
 }
 
 /* Write s_i m; @p signs NULL: all positive. */
@@ -106,55 +111,129 @@ static void write_block(const msw__cell *cell, void *unused)
         fill_free(cell, u->free_weights + cell->free);
 }
 
-msw_status msw__unified_write(msw_tensor *out, const msw_unified *u, size_t *columns,
-                              bool serial)
+/* With memory it ends well: on the caller's thread where the host's parallel_for failed. */
+static msw_status walk_with(msw__walk *walk, const msw__walk_memory *memory)
 {
-    return msw__walk_blocks(&(msw__walk){
-        .plan = u->plan, .u = u, .tensor = out, .access = MSW__WRITE,
-        .visit = write_block, .columns = columns, .serial = serial,
-    });
+    msw_status status;
+
+    walk->columns = memory ? memory->columns : NULL;
+    status = msw__walk_blocks(walk);
+    if (status && memory) {
+        walk->serial = true;
+        status = msw__walk_blocks(walk);
+    }
+    return status;
+}
+
+msw_status msw__unified_write(msw_tensor *out, const msw_unified *u,
+                              const msw__walk_memory *memory)
+{
+    msw__walk walk = {.plan = u->plan, .u = u, .tensor = out, .access = MSW__WRITE,
+                      .visit = write_block};
+
+    return walk_with(&walk, memory);
 }
 
 msw_status msw_unified_to_dense(msw_tensor *out, const msw_unified *u)
 {
-    return out && u ? msw__unified_write(out, u, NULL, false) : MSW_E_INVAL;
+    return out && u ? msw__unified_write(out, u, NULL) : MSW_E_INVAL;
 }
 
-static void project_block(const msw__cell *cell, const uint8_t *signs)
+/* A projection on the structure; the signs NULL: all positive. */
+typedef struct projection {
+    const uint8_t *signs;
+    msw__block_sum *sums; /* of unified blocks, then means, where some are merged */
+} projection;
+
+/* The mean of a unified block: of all its node, where there are sums. Of values equal to m
+ * it is m exactly. */
+static float mean_of(const msw__cell *cell, const projection *p)
 {
+    const msw__block_sum s =
+        p->sums ? p->sums[cell->magnitude] : signed_sum(cell, p->signs);
+
+    return rounded(p->sums ? s.sum : s.sum / s.weight);
+}
+
+static void sum_block(const msw__cell *cell, void *arg)
+{
+    const projection *p = arg;
+
+    if (cell->label == MSW_CLASS_UNIFIED)
+        p->sums[cell->magnitude] = signed_sum(cell, p->signs);
+}
+
+/* The means of merged blocks. */
+static msw_status find_means(projection *p, const msw_unified *u, const msw_tensor *t,
+                             const msw__walk_memory *memory)
+{
+    msw__walk walk = {.plan = u->plan, .u = u, .tensor = t, .access = MSW__READ,
+                      .visit = sum_block, .arg = p};
+    msw_status status;
+
+    if (!p->sums)
+        return MSW_OK;
+    status = walk_with(&walk, memory);
+    if (!status)
+        msw__merge_means(p->sums, u);
+    return status;
+}
+
+static void project_block(const msw__cell *cell, void *arg)
+{
+    const projection *p = arg;
+
     if (cell->label == MSW_CLASS_PRUNED)
         fill_zero(cell);
     else if (cell->label == MSW_CLASS_UNIFIED)
-        fill_signed(cell, signs, signed_mean(cell, signs));
+        fill_signed(cell, p->signs, mean_of(cell, p));
 }
 
-static void project_linear(const msw__cell *cell, void *unused)
+/* Sums for the means of merged blocks, unless there are none. */
+static msw_status alloc_sums(msw__block_sum **out, const msw_unified *u)
 {
-    (void)unused;
-    project_block(cell, cell->u->signs);
+    const size_t count = u->magnitude_start[u->plan->block_row_count];
+    msw_status status = MSW_OK;
+    void *memory = NULL;
+
+    if (u->leaders)
+        status = msw__alloc(&memory, u->plan->ctx, count, sizeof **out);
+    *out = memory;
+    return status;
 }
 
-static void project_squared(const msw__cell *cell, void *unused)
+static void free_sums(msw__block_sum *sums, const msw_unified *u)
 {
-    (void)unused;
-    project_block(cell, NULL);
+    msw__free(u->plan->ctx, sums, u->magnitude_start[u->plan->block_row_count],
+              sizeof *sums);
 }
 
 msw_status msw__unified_mask(msw_tensor *t, const msw_unified *u, msw_slot kind,
-                             size_t *columns, bool serial)
+                             const msw__walk_memory *memory)
 {
-    return msw__walk_blocks(&(msw__walk){
-        .plan = u->plan, .u = u, .tensor = t, .access = MSW__READ | MSW__WRITE,
-        .visit = kind == MSW_SLOT_LINEAR ? project_linear : project_squared,
-        .columns = columns, .serial = serial,
-    });
+    projection p = {kind == MSW_SLOT_LINEAR ? u->signs : NULL, NULL};
+    msw__walk walk = {.plan = u->plan, .u = u, .tensor = t,
+                      .access = MSW__READ | MSW__WRITE, .visit = project_block, .arg = &p};
+    msw_status status = MSW_OK;
+
+    if (!memory)
+        status = alloc_sums(&p.sums, u);
+    else if (u->leaders)
+        p.sums = memory->sums;
+    if (!status)
+        status = find_means(&p, u, t, memory);
+    if (!status)
+        status = walk_with(&walk, memory);
+    if (!memory)
+        free_sums(p.sums, u);
+    return status;
 }
 
 msw_status msw_unified_project_gradient(msw_tensor *gradient, const msw_unified *u)
 {
     if (!gradient || !u)
         return MSW_E_INVAL;
-    return msw__unified_mask(gradient, u, MSW_SLOT_LINEAR, NULL, false);
+    return msw__unified_mask(gradient, u, MSW_SLOT_LINEAR, NULL);
 }
 
 msw_status msw_unified_project_slot(msw_tensor *slot, const msw_unified *u, msw_slot kind)
@@ -164,7 +243,7 @@ msw_status msw_unified_project_slot(msw_tensor *slot, const msw_unified *u, msw_
         return MSW_E_INVAL;
     if (!msw__tensor_finite(slot))
         return MSW_E_NUMERIC;
-    return msw__unified_mask(slot, u, kind, NULL, false);
+    return msw__unified_mask(slot, u, kind, NULL);
 }
 
 msw_status msw_unified_project(msw_tensor *weights, const msw_unified *u)
@@ -183,18 +262,38 @@ static void take_signs(const msw__cell *cell, uint8_t *signs, bool flipped)
                          msw__signs_load(cell->u->signs, at, cell->columns) ^ flips);
 }
 
+typedef struct refitting {
+    projection means;
+    msw_unified *to;
+} refitting;
+
 static void refit_block(const msw__cell *cell, void *arg)
 {
-    msw_unified *to = arg;
+    const refitting *r = arg;
 
     if (cell->label == MSW_CLASS_FREE) {
-        msw__cell_copy(to->free_weights + cell->free, cell);
+        msw__cell_copy(r->to->free_weights + cell->free, cell);
     } else if (cell->label == MSW_CLASS_UNIFIED) {
-        const float mean = signed_mean(cell, cell->u->signs);
+        const float mean = mean_of(cell, &r->means);
 
-        to->magnitudes[cell->magnitude] = fabsf(mean);
-        take_signs(cell, to->signs, mean < 0);
+        r->to->magnitudes[cell->magnitude] = fabsf(mean);
+        take_signs(cell, r->to->signs, mean < 0);
     }
+}
+
+static msw_status refit(msw_unified *to, const msw_unified *u, const msw_tensor *weights)
+{
+    refitting r = {{u->signs, NULL}, to};
+    msw__walk walk = {.plan = u->plan, .u = u, .tensor = weights, .access = MSW__READ,
+                      .visit = refit_block, .arg = &r};
+    msw_status status = alloc_sums(&r.means.sums, u);
+
+    if (!status)
+        status = find_means(&r.means, u, weights, NULL);
+    if (!status)
+        status = msw__walk_blocks(&walk);
+    free_sums(r.means.sums, u);
+    return status;
 }
 
 msw_status msw_unified_refit(msw_unified **out, const msw_unified *u,
@@ -209,148 +308,13 @@ msw_status msw_unified_refit(msw_unified **out, const msw_unified *u,
         return MSW_E_INVAL;
     if (!msw__tensor_finite(weights))
         return MSW_E_NUMERIC;
-    status = msw__unified_alloc(out, u->plan, u->classes);
+    status = msw__unified_alloc(out, u->plan, u->classes, u->levels);
     if (status)
         return status;
-    status = msw__walk_blocks(&(msw__walk){
-        .plan = u->plan, .u = u, .tensor = weights, .access = MSW__READ,
-        .visit = refit_block, .arg = *out,
-    });
+    status = refit(*out, u, weights);
     if (status) {
         msw_unified_free(*out);
         *out = NULL;
     }
     return status;
-}
-
-/* What tasks find, in any order. */
-typedef struct verify_job {
-    _Atomic uint64_t violations[MSW_CLASS_UNIFIED + 1]; /* by class */
-    _Atomic uint64_t first;                             /* block */
-    msw_verify_info *info; /* of the first violating block */
-} verify_job;
-
-/* A weight as read in the order of the block. */
-static float weight_at(const msw__cell *cell, size_t i)
-{
-    return cell->v[i / cell->columns * cell->ld + i % cell->columns];
-}
-
-static float sign_at(const msw__cell *cell, size_t i)
-{
-    return msw__sign_get(cell->u->signs, cell->sign + i) ? -1.0f : 1.0f;
-}
-
-/* What all s_i w_i of a unified block should be: what two of the first three agree on,
- * so that a single wrong weight is the one reported. */
-static float signed_reference(const msw__cell *cell)
-{
-    const size_t weights = cell->rows * cell->columns;
-    float x[3];
-
-    for (size_t i = 0; i < 3; i++)
-        x[i] = weight_at(cell, i % weights) * sign_at(cell, i % weights);
-    if (!isfinite(x[0]) || x[1] == x[2])
-        x[0] = x[1];
-    return isfinite(x[0]) ? x[0] : cell->u->magnitudes[cell->magnitude];
-}
-
-/* What weight i should be; a free one may be anything finite. */
-static float expected_at(const msw__cell *cell, size_t i, float reference)
-{
-    const float v = weight_at(cell, i);
-
-    if (cell->label == MSW_CLASS_PRUNED)
-        return 0;
-    if (cell->label == MSW_CLASS_UNIFIED)
-        return reference * sign_at(cell, i);
-    return isfinite(v) ? v : cell->u->free_weights[cell->free + i];
-}
-
-/* The first offending weight of a block; their number when there is none. */
-static size_t offending_weight(const msw__cell *cell, float *expected)
-{
-    const float reference = cell->label == MSW_CLASS_UNIFIED ? signed_reference(cell) : 0;
-    size_t i = 0;
-
-    for (; i < cell->rows * cell->columns; i++) {
-        *expected = expected_at(cell, i, reference);
-        if (!(weight_at(cell, i) == *expected))
-            break;
-    }
-    return i;
-}
-
-static void verify_block(const msw__cell *cell, void *arg)
-{
-    verify_job *job = arg;
-    uint64_t first;
-    float expected;
-
-    if (offending_weight(cell, &expected) == cell->rows * cell->columns)
-        return;
-    atomic_fetch_add(&job->violations[cell->label], 1);
-    first = atomic_load(&job->first);
-    while (cell->block < first &&
-           !atomic_compare_exchange_weak(&job->first, &first, cell->block)) {
-    }
-}
-
-/* Name the weight, once the first violating block is known. */
-static void report_block(const msw__cell *cell, void *arg)
-{
-    verify_job *job = arg;
-    float expected;
-    size_t i;
-
-    if (cell->block != job->info->first)
-        return;
-    i = offending_weight(cell, &expected);
-    job->info->row = cell->row + i / cell->columns;
-    job->info->column = cell->column + i % cell->columns;
-    job->info->value = (double)weight_at(cell, i);
-    job->info->expected = (double)expected;
-}
-
-static void count_blocks(msw_verify_info *info, verify_job *job, const msw_unified *u)
-{
-    uint64_t blocks[MSW_CLASS_UNIFIED + 1] = {0};
-
-    for (size_t b = 0; b < u->plan->block_count; b++)
-        blocks[u->classes[b]]++;
-    for (size_t k = 0; k <= MSW_CLASS_UNIFIED; k++) {
-        const uint64_t violations = atomic_load(&job->violations[k]);
-
-        blocks[k] -= violations;
-        info->violations += violations;
-    }
-    info->free_blocks = blocks[MSW_CLASS_FREE];
-    info->pruned_blocks = blocks[MSW_CLASS_PRUNED];
-    info->unified_blocks = blocks[MSW_CLASS_UNIFIED];
-    info->first = atomic_load(&job->first);
-}
-
-msw_status msw_unified_verify(msw_verify_info *out, const msw_unified *u,
-                              const msw_tensor *weights)
-{
-    msw_verify_info info;
-    verify_job job = {.info = &info};
-    msw__walk walk = {.tensor = weights, .u = u, .access = MSW__READ,
-                      .visit = verify_block, .arg = &job};
-    msw_status status;
-
-    if (!out || !u || !weights)
-        return MSW_E_INVAL;
-    walk.plan = u->plan;
-    atomic_init(&job.first, UINT64_MAX);
-    status = msw__walk_blocks(&walk);
-    if (status)
-        return status;
-    msw_verify_info_init(&info);
-    count_blocks(&info, &job, u);
-    if (info.violations) {
-        walk.visit = report_block;
-        status = msw__walk_blocks(&walk);
-    }
-    return status ? status : msw__give_output(out, &info, sizeof info, OLDEST_VERIFY_INFO);
 }

@@ -215,7 +215,7 @@ msw_status msw__packed_unpack(const char **reason, msw_unified **out, msw__packe
     else if (!fits(p, plan, classes))
         *reason = "more weights than the payload has";
     else
-        status = msw__unified_alloc(out, plan, classes);
+        status = msw__unified_alloc(out, plan, classes, NULL);
     msw__free(plan->ctx, classes, plan->block_count, 1);
     if (!status && !*reason)
         status = unpack(reason, *out, p);

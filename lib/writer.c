@@ -49,6 +49,7 @@ static void item_free(msw_context *ctx, msw__item *item)
 {
     msw__bytes_free(ctx, &item->record);
     msw__bytes_free(ctx, &item->permutations);
+    msw__bytes_free(ctx, &item->merge_map);
     msw__bytes_free(ctx, &item->payload);
 }
 
@@ -294,11 +295,15 @@ msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
         record.flags |= MSW__RECORD_TRANSPORT;
     if (o.encoding == MSW_ENCODING_PACKED)
         record.flags |= MSW__RECORD_PACKED;
+    record.flags |= (uint32_t)u->most_level << MSW__RECORD_LEVELS_SHIFT;
     record.magnitudes = o.magnitudes;
     record.free_weights = o.free_weights;
     record.name_length = (uint32_t)strlen(name);
     msw__class_code_from(&code, record.classes);
     status = msw__encode_permutations(&item, writer->ctx, u->plan);
+    if (!status)
+        status = msw__encode_merge_map(&item, writer->ctx, u,
+                                       o.encoding == MSW_ENCODING_TRANSPORT);
     if (!status && o.encoding == MSW_ENCODING_TRANSPORT)
         status = msw__transport_unified(&item, &record, writer->ctx, u, &o);
     else if (!status && o.encoding == MSW_ENCODING_PACKED)

@@ -19,6 +19,7 @@ typedef struct msw__item {
     uint32_t section;        /* type of that of its payload */
     msw__bytes record;       /* of the index; the name at its end */
     msw__bytes permutations; /* of rows, then of columns */
+    msw__bytes merge_map;    /* with its level in front; empty: no merged blocks */
     msw__bytes payload;
     msw_store_info info;
 } msw__item;
@@ -54,6 +55,9 @@ void msw__loss_finish(msw_store_info *out, const msw__loss *l, uint64_t values,
  * MSW_E_NUMERIC: a value that cannot be stored so. */
 msw_status msw__encode_permutations(msw__item *item, msw_context *ctx,
                                     const msw_plan *p) MSW_NODISCARD;
+/* The merge map; in the transport form its level alone. */
+msw_status msw__encode_merge_map(msw__item *item, msw_context *ctx, const msw_unified *u,
+                                 bool transport) MSW_NODISCARD;
 msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unified *u,
                                const msw_store_options *o,
                                const msw__class_code *code) MSW_NODISCARD;

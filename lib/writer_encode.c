@@ -4,6 +4,7 @@
 
 #include "bytes.h"
 #include "f16.h"
+#include "merge.h"
 
 #include <math.h>
 #include <string.h>
@@ -68,29 +69,61 @@ static msw_status put_magnitudes_f16(uint8_t *out, const msw_unified *u, msw__lo
 {
     const msw_plan *p = u->plan;
     const float *magnitude = u->magnitudes;
-    const uint8_t *class = u->classes;
+    msw_status status = MSW_OK;
 
-    for (size_t i = 0; i < p->block_row_count; i++)
-        for (size_t j = 0; j < p->block_column_count; j++) {
-            const double weights =
-                (double)(msw__plan_rows(p, i) * msw__plan_columns(p, j));
-            msw_status status;
-
-            if (*class++ != MSW_CLASS_UNIFIED)
-                continue;
-            status = put_f16(out, *magnitude++, weights, l);
-            if (status)
-                return status;
+    for (size_t b = 0; b < p->block_count && !status; b++) {
+        if (u->classes[b] != MSW_CLASS_UNIFIED)
+            continue;
+        if (msw__node_begins(p, u->levels, b)) {
+            status = put_f16(out, *magnitude,
+                             (double)msw__node_weights(p, u->levels, b), l);
             out += 2;
         }
+        magnitude++;
+    }
+    return status;
+}
+
+static void put_magnitudes_f32(uint8_t *out, const msw_unified *u)
+{
+    const size_t blocks = u->magnitude_start[u->plan->block_row_count];
+
+    for (size_t k = 0; k < blocks; k++)
+        if (!u->leaders || u->leaders[k] == k) {
+            put_f32s(out, &u->magnitudes[k], 1);
+            out += 4;
+        }
+}
+
+/* The class map: of merged blocks, a class for each node. */
+static msw_status put_classes(uint8_t *out, msw_context *ctx, const msw_unified *u,
+                              const msw__class_code *code)
+{
+    const size_t blocks = u->plan->block_count;
+    uint8_t *classes;
+    msw_status status;
+    void *memory;
+
+    if (!u->levels) {
+        msw__class_map_encode(out, u->classes, blocks, code);
+        return MSW_OK;
+    }
+    status = msw__alloc(&memory, ctx, blocks, 1);
+    if (status)
+        return status;
+    classes = memory;
+    msw__class_map_encode(out, classes,
+                          msw__node_classes(classes, u->plan, u->classes, u->levels), code);
+    msw__free(ctx, classes, blocks, 1);
     return MSW_OK;
 }
 
 msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unified *u,
                                const msw_store_options *o, const msw__class_code *code)
 {
-    const size_t row_count = u->plan->block_row_count, blocks = u->plan->block_count;
-    const size_t magnitudes = u->magnitude_start[row_count];
+    const size_t row_count = u->plan->block_row_count;
+    const size_t blocks = msw__node_count(u->plan, u->levels);
+    const size_t magnitudes = msw__node_magnitude_count(u);
     const size_t free_weights = u->free_start[row_count];
     const size_t map_bytes = msw__class_map_bytes(code, blocks);
     const size_t magnitude_bytes = magnitudes * msw__dtype_bytes(o->magnitudes);
@@ -109,12 +142,12 @@ msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unif
     if (status)
         return status;
     out = item->payload.data;
-    msw__class_map_encode(out, u->classes, blocks, code);
+    status = put_classes(out, ctx, u, code);
     out += map_bytes;
-    if (o->magnitudes == MSW_DTYPE_F16)
+    if (!status && o->magnitudes == MSW_DTYPE_F16)
         status = put_magnitudes_f16(out, u, &l);
     else
-        put_f32s(out, u->magnitudes, magnitudes);
+        put_magnitudes_f32(out, u);
     out += magnitude_bytes;
     if (o->free_weights != MSW_DTYPE_F16)
         put_f32s(out, u->free_weights, free_weights);
@@ -124,8 +157,28 @@ msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unif
     if (sign_bytes)
         memcpy(out, u->signs, sign_bytes);
     msw__loss_finish(&item->info, &l, magnitudes + free_weights,
-                     item->payload.size + item->permutations.size);
+                     item->payload.size + item->permutations.size +
+                         item->merge_map.size);
     return status;
+}
+
+msw_status msw__encode_merge_map(msw__item *item, msw_context *ctx, const msw_unified *u,
+                                 bool transport)
+{
+    msw_status status;
+
+    if (!u->levels)
+        return MSW_OK;
+    status = msw__bytes_alloc(
+        &item->merge_map, ctx,
+        transport ? 1 : 1 + msw__merge_map_bytes(u->plan, u->most_level));
+    if (status)
+        return status;
+    item->merge_map.data[0] = (uint8_t)u->most_level;
+    if (!transport)
+        msw__merge_map_encode(item->merge_map.data + 1, u->plan, u->levels,
+                              u->most_level);
+    return MSW_OK;
 }
 
 static uint8_t *put_permutation(uint8_t *out, const uint32_t *permutation, size_t count)

@@ -107,9 +107,11 @@ msw_status msw__encode_packed(msw__item *item, msw__record *record, msw_context 
     if (!status) {
         msw__packed_encode(item->payload.data, k.packs, u, code);
         for (int kind = 0; kind < MSW__LAYOUTS; kind++)
-            record->layouts[kind] = msw__packed_layout((msw__gemm_kind)kind, &k.packs[kind]);
+            record->layouts[kind] =
+                msw__packed_layout((msw__gemm_kind)kind, &k.packs[kind]);
         msw__loss_finish(&item->info, &none, u->magnitude_start[end] + u->free_start[end],
-                         item->payload.size + item->permutations.size);
+                         item->payload.size + item->permutations.size +
+                             item->merge_map.size);
     }
     close_packer(&k);
     return status;

@@ -46,6 +46,8 @@ static msw_status put_stream(const msw_writer *w, uint32_t type, put_fn *put,
             status = put_bytes(&item->record, put, target);
         else if (type == MSW__SECTION_PERMUTATION)
             status = put_bytes(&item->permutations, put, target);
+        else if (type == MSW__SECTION_MERGE_MAP)
+            status = put_bytes(&item->merge_map, put, target);
         else if (type == item->section)
             status = put_bytes(&item->payload, put, target);
     }

@@ -87,7 +87,7 @@ void damage_expect(msw_status wanted)
     damage_restore();
 }
 
-static int set_up(uint8_t *(*make)(size_t *size, msw_context *ctx), uint64_t most)
+int damage_set_up_with(uint8_t *(*make)(size_t *size, msw_context *ctx), uint64_t most)
 {
     memset(&damage.memory, 0, sizeof damage.memory);
     damage.most = most;
@@ -105,13 +105,13 @@ static int set_up(uint8_t *(*make)(size_t *size, msw_context *ctx), uint64_t mos
 int damage_set_up(void **state)
 {
     (void)state;
-    return set_up(sample_file, MOST_PER_BYTE);
+    return damage_set_up_with(sample_file, MOST_PER_BYTE);
 }
 
 int damage_set_up_transport(void **state)
 {
     (void)state;
-    return set_up(sample_transport_file, MOST_PER_TRANSPORT_BYTE);
+    return damage_set_up_with(sample_transport_file, MOST_PER_TRANSPORT_BYTE);
 }
 
 int damage_tear_down(void **state)

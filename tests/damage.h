@@ -15,6 +15,8 @@ extern struct damage {
     uint64_t most;         /* memory that a byte may take */
 } damage;
 
+/* Another file, from malloc(), and what a byte of it may take. */
+int damage_set_up_with(uint8_t *(*make)(size_t *size, msw_context *ctx), uint64_t most);
 int damage_set_up(void **state);
 int damage_set_up_transport(void **state);
 int damage_tear_down(void **state);

@@ -2,6 +2,7 @@
 #include "fixture.h"
 #include "internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,19 @@ msw_tensor *fixture_random_tensor(fixture *f)
     return t;
 }
 
+msw_tensor *fixture_rough_tensor(fixture *f)
+{
+    msw_tensor *t = fixture_random_tensor(f);
+
+    for (size_t i = 0; i < msw_tensor_count(t); i++) {
+        const double row = (double)(i / f->info.columns);
+        const double column = (double)(i % f->info.columns);
+
+        *fixture_at(f, t, i) *= (float)exp(sin(row / 4) * cos(column / 5));
+    }
+    return t;
+}
+
 msw_tensor *fixture_copy(fixture *f, const msw_tensor *from)
 {
     msw_tensor *t = fixture_tensor(f);
@@ -176,6 +190,20 @@ msw_unified *fixture_structure(fixture *f, const msw_tensor *t)
     assert_int_equal(msw_unified_new(&u, f->plan, t, classes, blocks), MSW_OK);
     assert_memory_equal(msw_unified_classes(u), classes, blocks);
     free(classes);
+    return u;
+}
+
+msw_unified *fixture_quadtree(fixture *f, const msw_tensor *t, uint32_t levels)
+{
+    msw_quadtree_options o;
+    msw_unified *u;
+
+    msw_quadtree_options_init(&o);
+    o.levels = levels;
+    o.price = 0.04;
+    o.free_bits = 16;
+    o.magnitude_bits = 32;
+    assert_int_equal(msw_unified_from_quadtree(&u, f->plan, t, &o), MSW_OK);
     return u;
 }
 

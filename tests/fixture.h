@@ -39,6 +39,8 @@ void fixture_for_all(void (*check)(fixture *f));
  * round and gaps, which hold a canary. Free with fixture_free(). */
 msw_tensor *fixture_tensor(fixture *f);
 msw_tensor *fixture_random_tensor(fixture *f);
+/* Of larger and smaller weights in different places. */
+msw_tensor *fixture_rough_tensor(fixture *f);
 msw_tensor *fixture_copy(fixture *f, const msw_tensor *from);
 void fixture_free(msw_tensor *t);
 /* Its strides; returns the size of its array. */
@@ -52,6 +54,8 @@ msw_unified *fixture_project(fixture *f, const msw_tensor *t, double prune,
                              double unify, const msw_tensor *importance);
 /* Random classes: all three, in any number. */
 msw_unified *fixture_structure(fixture *f, const msw_tensor *t);
+/* In adaptive blocks, at a price that leaves some of every class where there are many. */
+msw_unified *fixture_quadtree(fixture *f, const msw_tensor *t, uint32_t levels);
 msw_tensor *fixture_dense(fixture *f, const msw_unified *u);
 msw_unified_info fixture_info(const msw_unified *u);
 msw_verify_info fixture_verify(const msw_unified *u, const msw_tensor *t);

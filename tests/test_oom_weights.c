@@ -29,7 +29,8 @@ static msw_status new_plan(world *w)
 
 static uint64_t digest_plan(world *w)
 {
-    return oom_hash(oom_hash(1, msw_plan_row_permutation(w->made_plan), 4 * sizeof(uint32_t)),
+    return oom_hash(oom_hash(1, msw_plan_row_permutation(w->made_plan),
+                             4 * sizeof(uint32_t)),
                 msw_plan_column_permutation(w->made_plan), 3 * sizeof(uint32_t));
 }
 
@@ -100,7 +101,8 @@ static msw_status permuted_plan(world *w)
 
 static uint64_t digest_columns(world *w)
 {
-    return oom_hash(1, msw_plan_column_permutation(w->made_plan), COLUMNS * sizeof(uint32_t));
+    return oom_hash(1, msw_plan_column_permutation(w->made_plan),
+                    COLUMNS * sizeof(uint32_t));
 }
 
 static msw_status apply_order(world *w)
@@ -140,6 +142,35 @@ static msw_status refit(world *w)
 {
     w->status = msw_unified_refit(&w->made_u, w->u, w->tensor);
     return oom_made(w, w->made_u);
+}
+
+/* Merged blocks */
+
+static msw_status quadtree(msw_unified **out, world *w, const msw_tensor *importance)
+{
+    msw_quadtree_options o;
+
+    msw_quadtree_options_init(&o);
+    o.price = 0.1;
+    o.levels = 2;
+    o.exclude = MSW_EXCLUDE_PRUNE;
+    o.importance = importance;
+    return msw_unified_from_quadtree(out, w->plan, w->weights, &o);
+}
+
+static msw_status make_quadtree(world *w)
+{
+    w->status = quadtree(&w->made_u, w, w->tensor);
+    return oom_made(w, w->made_u);
+}
+
+static msw_status set_up_merged(world *w)
+{
+    const msw_status status = oom_set_up_unified(w);
+
+    msw_unified_free(w->u);
+    w->u = NULL;
+    return status ? status : quadtree(&w->u, w, NULL);
 }
 
 static msw_status to_dense(world *w)
@@ -248,6 +279,10 @@ static const scenario scenarios[] = {
     {"unified_from weighted", set_up_importance, project_weighted, oom_digest_unified},
     {"unified_new", oom_set_up_unified, new_unified, oom_digest_unified},
     {"unified_refit", oom_set_up_unified, refit, oom_digest_unified},
+    {"unified_from_quadtree", set_up_importance, make_quadtree, oom_digest_unified},
+    {"unified_refit merged", set_up_merged, refit, oom_digest_unified},
+    {"unified_project merged", set_up_merged, project_tensor, oom_digest_extra},
+    {"unified_verify merged", set_up_merged, verify, oom_digest_y},
     {"unified_to_dense", oom_set_up_unified, to_dense, oom_digest_extra},
     {"unified_project", oom_set_up_unified, project_tensor, oom_digest_extra},
     {"unified_project_gradient", oom_set_up_unified, project_gradient, oom_digest_extra},

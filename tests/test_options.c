@@ -102,7 +102,8 @@ static void test_give(void **state)
 
 #define STRUCTS(X)                                                                 \
     X(msw_context_options) X(msw_plan_options) X(msw_block) X(msw_plan_info)       \
-    X(msw_projection_options) X(msw_unified_info) X(msw_verify_info)               \
+    X(msw_projection_options) X(msw_quadtree_options) X(msw_unified_info)          \
+    X(msw_verify_info)                                                             \
     X(msw_permutation_layer) X(msw_permutation_info)                               \
     X(msw_budget_options) X(msw_budget_layer) X(msw_budget_info)                   \
     X(msw_admm_options) X(msw_layer_options) X(msw_admm_memory) X(msw_host)        \
@@ -228,6 +229,16 @@ static msw_status call_projection(void *o)
 {
     msw_unified *u;
     const msw_status status = msw_unified_from(&u, shared_plan, shared_weights, o);
+
+    msw_unified_free(u);
+    return status;
+}
+
+static msw_status call_quadtree(void *o)
+{
+    msw_unified *u;
+    const msw_status status =
+        msw_unified_from_quadtree(&u, shared_plan, shared_weights, o);
 
     msw_unified_free(u);
     return status;
@@ -533,7 +544,8 @@ static void test_structs(void **state)
     OUTPUT(msw_plan_info, call_plan_info);
     check_sizes(call_projection, NULL, sizeof(msw_projection_options),
                 offsetof(msw_projection_options, per_row), false);
-    OUTPUT(msw_unified_info, call_unified_info);
+    INPUT(msw_quadtree_options, call_quadtree, NULL);
+    LONGER_OUTPUT(msw_unified_info, call_unified_info, magnitudes);
     OUTPUT(msw_verify_info, call_verify_info);
     INPUT(msw_gemm_options, call_gemm, NULL);
     INPUT(msw_gemm_call, call_gemm_run, prepare_gemm_call);

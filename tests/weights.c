@@ -117,7 +117,7 @@ void weights_make(weights *out, msw_context *ctx, const weights_spec *spec)
     out->rows = spec->rows;
     out->columns = spec->columns;
     out->dense = need(calloc(spec->rows * spec->columns, sizeof(float)));
-    if (msw__unified_alloc(&out->u, plan, classes))
+    if (msw__unified_alloc(&out->u, plan, classes, NULL))
         need(NULL);
     for (size_t i = 0; i < plan->block_row_count; i++) {
         size_t magnitude = out->u->magnitude_start[i], sign = out->u->sign_start[i];

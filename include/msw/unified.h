@@ -27,6 +27,14 @@
  * h_i: m = sum h|v| / sum h, a = sum h v^2, c = sum h (|v| - m)^2. Sums run in
  * double precision; costs are compared in single precision, so that near-ties are ties.
  *
+ * Adaptive blocks. Blocks of the plan may be merged, as nodes of a quadtree over them: a
+ * node of level l is 2^l by 2^l blocks of one class that are pruned, or unified with one
+ * magnitude, the mean over the whole node. It begins at multiples of 2^l blocks, counted
+ * from the beginning of its group, and is smaller at the edges; a block that is not merged
+ * is a node of level 0. Masks, refits and files keep nodes as they are; a file stores one
+ * class and one magnitude for each. Kernels see the blocks of the plan: merging saves
+ * bytes, not time. msw_unified_from_quadtree() chooses the nodes.
+ *
  * A msw_unified does not change. Thread-safety: safe for all functions here as far
  * as the msw_unified goes; tensors belong to one thread at a time.
  */
@@ -60,11 +68,30 @@ typedef struct msw_projection_options {
      */
     const msw_tensor *importance;
 
-    uint32_t per_row;  /**< 1: the shares are of each block row, so that every row of outputs
-                            has the same number of blocks of a class and costs a product the
-                            same */
+    uint32_t per_row;  /**< 1: the shares are of each block row, so that every row of
+                            outputs has the same number of blocks of a class and costs a
+                            product the same */
     uint32_t reserved; /**< 0 */
 } msw_projection_options;
+
+#define MSW_MAX_MERGE_LEVELS 4u
+
+/** The quadtree of least  distance + price * bits:  the sum of what pruning and unifying
+ * nodes costs (a and c above), and what they take. */
+typedef struct msw_quadtree_options {
+    size_t size;
+    double price;          /**< of a bit, in units of the mean of w^2 (with importance, of
+                                h w^2); >= 0. From about 0.01 (few blocks pruned) to 1 */
+    double magnitude_bits; /**< that one takes; 0: 32. In the transport form about 3 to 8 */
+    double free_bits;      /**< of a free weight; 0: 32 */
+
+    /** As in msw_projection_options. */
+    const msw_tensor *importance;
+
+    uint32_t levels;       /**< highest level of a node, up to MSW_MAX_MERGE_LEVELS; 0:
+                                blocks are not merged */
+    uint32_t exclude;      /**< MSW_EXCLUDE_* of msw/budget.h: classes not to be used */
+} msw_quadtree_options;
 
 /** Counts, sizes and arithmetic. */
 typedef struct msw_unified_info {
@@ -73,14 +100,17 @@ typedef struct msw_unified_info {
     uint64_t blocks, free_blocks, pruned_blocks, unified_blocks;
     uint64_t weights, free_weights, pruned_weights, unified_weights;
 
-    /** 2 bits per block, 1 per sign, 32 per magnitude and free weight; without
-     * headers. bits_per_weight = 8 * bytes / weights; bytes_dense is 4 * weights. */
+    /** 2 bits per block, 1 per sign, 32 per magnitude and free weight, merged blocks
+     * sharing a magnitude; without headers. bits_per_weight = 8 * bytes / weights;
+     * bytes_dense is 4 * weights. */
     uint64_t bytes, bytes_dense;
     double bits_per_weight;
 
     /** Per column of X: dense needs `weights` of both. A unified block of R x C
      * needs R * C additions and R multiplications. */
     uint64_t multiplications, additions;
+
+    uint64_t magnitudes; /**< stored: one for each unified block or node of them */
 } msw_unified_info;
 
 /** What msw_unified_verify() found in a dense tensor. */
@@ -94,10 +124,12 @@ typedef struct msw_verify_info {
 } msw_verify_info;
 
 MSW_API void msw_projection_options_init_sized(msw_projection_options *o, size_t size);
+MSW_API void msw_quadtree_options_init_sized(msw_quadtree_options *o, size_t size);
 MSW_API void msw_unified_info_init_sized(msw_unified_info *i, size_t size);
 MSW_API void msw_verify_info_init_sized(msw_verify_info *i, size_t size);
 #define msw_projection_options_init(o) \
     msw_projection_options_init_sized((o), sizeof(*(o)))
+#define msw_quadtree_options_init(o) msw_quadtree_options_init_sized((o), sizeof(*(o)))
 #define msw_unified_info_init(i) msw_unified_info_init_sized((i), sizeof(*(i)))
 #define msw_verify_info_init(i) msw_verify_info_init_sized((i), sizeof(*(i)))
 
@@ -124,6 +156,28 @@ MSW_API msw_status msw_unified_new(msw_unified **out, msw_plan *plan,
                                    size_t class_count) MSW_NODISCARD;
 
 /**
+ * One-shot projection onto adaptive blocks: the classes and nodes of least distance +
+ * price * bits among all trees, found bottom-up; ties to smaller nodes. A node is merged
+ * where that costs less than the best of its parts. Counted are 1 bit per sign, 1.6 per
+ * class, 1 for each choice whether to split a node, and the bits of floats as given.
+ * MSW_E_INVAL: an option out of range. Takes time linear in the weights.
+ */
+MSW_API msw_status msw_unified_from_quadtree(msw_unified **out, msw_plan *plan,
+                                             const msw_tensor *weights,
+                                             const msw_quadtree_options *options)
+    MSW_NODISCARD;
+
+/**
+ * The same onto given classes and merge levels, one of each per block: level[b] is that of
+ * the node that block b lies in. @p levels NULL: none is merged. MSW_E_INVAL: not the
+ * levels of a quadtree, a node with several classes, or a free one above level 0.
+ */
+MSW_API msw_status msw_unified_new_merged(msw_unified **out, msw_plan *plan,
+                                          const msw_tensor *weights,
+                                          const uint8_t *classes, const uint8_t *levels,
+                                          size_t block_count) MSW_NODISCARD;
+
+/**
  * New values for the same classes and signs, after retraining: a unified block gets
  * m = mean of s_i w_i; where that is negative the block's signs are flipped, where
  * it is 0 they are kept. Bit for bit what msw_unified_project() leaves in the tensor.
@@ -137,7 +191,8 @@ MSW_API msw_unified *msw_unified_ref(msw_unified *u);
 MSW_API void msw_unified_free(msw_unified *u);
 
 /** Write all weights to @p out. */
-MSW_API msw_status msw_unified_to_dense(msw_tensor *out, const msw_unified *u) MSW_NODISCARD;
+MSW_API msw_status msw_unified_to_dense(msw_tensor *out,
+                                        const msw_unified *u) MSW_NODISCARD;
 
 /* Masked retraining without a solver: project the gradient before, and the
  * weights after, each step of any optimiser; project its slots once when the
@@ -180,6 +235,8 @@ MSW_API msw_status msw_unified_get_info(msw_unified_info *out,
 MSW_API msw_plan *msw_unified_plan(const msw_unified *u);
 /** One msw_class per block of the plan; lives as long as @p u. */
 MSW_API const uint8_t *msw_unified_classes(const msw_unified *u);
+/** One merge level per block of the plan; lives as long as @p u. NULL: none is merged. */
+MSW_API const uint8_t *msw_unified_merge_levels(const msw_unified *u);
 /** Magnitude of block @p block; 0 when it is not unified or does not exist. Takes
  * time linear in the blocks of a block row. */
 MSW_API float msw_unified_magnitude(const msw_unified *u, size_t block);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Adaptive blocks: nodes of a quadtree over the blocks of a plan. A node of level l is
+ * 2^l by 2^l blocks, fewer at the edges; its first block lies at multiples of 2^l, counted
+ * from the beginning of its group. Its blocks are all pruned, or unified with one
+ * magnitude. A block of its own is a node of level 0. */
+#ifndef MSW_LIB_MERGE_H
+#define MSW_LIB_MERGE_H
+
+#include "internal.h"
+#include "project.h"
+
+/* Some blocks of a block row and the rows below. */
+typedef struct msw__node {
+    size_t row, column;   /* of its first block */
+    size_t rows, columns; /* in blocks */
+} msw__node;
+
+/* The node of a level that the block in block row i and block column j lies in. */
+msw__node msw__node_at(const msw_plan *p, size_t i, size_t j, unsigned level);
+/* The highest level up to @p most of a node that begins with this block: one that has more
+ * blocks than a node of the level below. */
+unsigned msw__node_levels(const msw_plan *p, size_t i, size_t j, unsigned most);
+
+/* Whether levels, one per block, are those of nodes of one class each; free blocks are of
+ * level 0. *most becomes the highest. */
+bool msw__merge_valid(unsigned *most, const msw_plan *p, const uint8_t *classes,
+                      const uint8_t *levels);
+/* The first block of each unified one's node, both by the number of their magnitudes.
+ * @p columns: memory for one entry per block column. */
+void msw__merge_leaders(uint32_t *leaders, uint32_t *columns, const msw_plan *p,
+                        const uint8_t *classes, const uint8_t *levels);
+
+/* Whether block @p b begins a node; @p levels NULL: each does. */
+static inline bool msw__node_begins(const msw_plan *p, const uint8_t *levels, size_t b)
+{
+    const size_t side = levels ? (size_t)1 << levels[b] : 1;
+
+    return !((b / p->block_column_count % p->group_block_rows | b % p->block_column_count) &
+             (side - 1));
+}
+
+/* Weights of the node that begins with block @p b. */
+size_t msw__node_weights(const msw_plan *p, const uint8_t *levels, size_t b);
+/* One after the other: the classes of nodes. Returns how many there are. @p out may be
+ * @p classes. */
+size_t msw__node_classes(uint8_t *out, const msw_plan *p, const uint8_t *classes,
+                         const uint8_t *levels);
+/* Back, in place. */
+void msw__node_classes_spread(uint8_t *classes, size_t nodes, const msw_plan *p,
+                              const uint8_t *levels);
+size_t msw__node_count(const msw_plan *p, const uint8_t *levels);
+/* How many magnitudes differ: one for each node of unified blocks. */
+size_t msw__node_magnitude_count(const msw_unified *u);
+/* u->magnitudes, of which as many are there as nodes, become those of all blocks. */
+void msw__node_magnitudes_spread(msw_unified *u);
+
+/* The merge map of a file (doc/format.md, 4.3). */
+size_t msw__merge_map_bytes(const msw_plan *p, unsigned most);
+void msw__merge_map_encode(uint8_t *out, const msw_plan *p, const uint8_t *levels,
+                           unsigned most);
+/* False for what no encoder writes. */
+bool msw__merge_map_decode(uint8_t *levels, const msw_plan *p, const uint8_t *bytes,
+                           unsigned most);
+/* Write a level and a class to all blocks of the node that begins with block @p b. */
+void msw__node_fill(uint8_t *array, const msw_plan *p, size_t b, unsigned level,
+                    uint8_t value);
+
+/* Sums over the weights of blocks become means over those of their nodes: an entry for each
+ * unified block. Of equal weights it is the weight, exactly. */
+void msw__merge_means(msw__block_sum *sums, const msw_unified *u);
+
+/* How the projection weighs distance against bits: a class takes MSW__CLASS_BITS, a sign
+ * one bit, and so does the choice at each node whether to split it. */
+#define MSW__CLASS_BITS 1.6
+
+typedef struct msw__quadtree {
+    unsigned levels;    /* 0: blocks are not merged, and all this is not used */
+    uint32_t exclude;   /* MSW_EXCLUDE_* */
+    double price;       /* of a bit, in units of the mean of h v^2 */
+    double magnitude_bits, free_bits;
+} msw__quadtree;
+
+/* The classes and levels of least distance + price * bits among all trees, bottom-up; ties
+ * to smaller nodes and to the classes that change less. The candidates are in order, as
+ * are @p magnitudes and @p weights, the sum of h of each block; magnitudes become those of
+ * the nodes. */
+void msw__quadtree_project(uint8_t *classes, uint8_t *levels, float *magnitudes,
+                           const msw__candidate *candidates, const float *weights,
+                           const msw_plan *p, const msw__quadtree *q);
+
+/* unified_merge.c: options, checked, and the importance in them. */
+msw_status msw__quadtree_take(msw__quadtree *out, const msw_tensor **importance,
+                              const msw_quadtree_options *options) MSW_NODISCARD;
+/* msw_unified_from_quadtree() of finite weights, with importance as msw__unified_fit(). */
+msw_status msw__unified_fit_quadtree(msw_unified **out, msw_plan *plan,
+                                     const msw_tensor *weights,
+                                     const msw__importance *importance,
+                                     const msw__quadtree *quadtree) MSW_NODISCARD;
+
+#endif /* MSW_LIB_MERGE_H */

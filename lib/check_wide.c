@@ -29,6 +29,8 @@ void msw__wide_geometry(msw__packing *w, const msw_plan *p)
         w->columns = MSW__GROUP * msw__ceil_div(p->block_columns,
                                                 (size_t)MSW__GROUP * slices);
     w->groups = msw__ceil_div(w->columns, MSW__GROUP);
+    w->in_order = !p->column_permutation && p->columns % w->columns == 0 &&
+                  p->block_columns % w->columns == 0;
 }
 
 static size_t parts_of(const msw_plan *p, uint32_t strip_rows)

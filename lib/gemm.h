@@ -174,9 +174,10 @@ typedef struct msw__packing {
     uint32_t span;             /* narrow: no strip lies across a multiple of so many rows */
     uint32_t bands;            /* ... block rows in a strip, */
     bool paired;               /* the groups of a unit share a block, */
-    bool skips;                /* some record has lanes of pruned blocks, */
-    bool in_order;             /* and column[] of a unit ascends by 1, while there are any */
-    uint32_t lane[MSW__NARROW_LANES]; /* ... lane of each row of a strip */
+    bool skips;                /* some record has lanes of pruned blocks */
+    bool in_order;             /* column[] of a slice or unit ascends by 1; narrow: while
+                                  there are any */
+    uint32_t lane[MSW__NARROW_LANES]; /* narrow: lane of each row of a strip */
     bool borrowed;             /* the arrays are somebody else's, and not written */
     msw__chunk *chunks;
     msw__stage *stages;

@@ -50,6 +50,8 @@ static void cut(packer *k)
         w->columns = MSW__GROUP * msw__ceil_div(p->block_columns,
                                            MSW__GROUP * (size_t)k->slices_per_block);
     w->groups = msw__ceil_div(w->columns, MSW__GROUP);
+    w->in_order = !p->column_permutation && p->columns % w->columns == 0 &&
+                  p->block_columns % w->columns == 0;
     w->width = k->traits->width;
     k->strip_count = (uint32_t)(p->block_row_count - 1) * k->parts +
                      msw__ceil_div(last_row, w->strip_rows);

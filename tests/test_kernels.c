@@ -442,6 +442,29 @@ static void few_columns(msw_context *ctx)
             }
 }
 
+/* Few free blocks and full panels, where X is read in place: rows that are nowhere aligned
+ * or too well, block columns that nothing uses, edges, orders, activations. */
+static void few_blocks(msw_context *ctx)
+{
+    static const uint32_t shapes[][2] = {{8, 8}, {4, 4}, {16, 16}, {4, 8}, {5, 3}, {16, 20},
+                                         {64, 64}};
+    static const size_t pads[] = {0, 1, 16, 8192 - 96};
+
+    for (size_t i = 0; i < LENGTH(shapes); i++)
+        for (uint32_t j = 0; j < 12; j++) {
+            const product_case c = {
+                .w = {.rows = 128 + j % 2, .columns = 320 - j % 2 * 3,
+                      .block_rows = shapes[i][0], .block_columns = shapes[i][1],
+                      .pruned = 80 + j, .unified = j % 3 == 2 ? 5 : 0,
+                      .permuted = j % 5 == 4, .powers = j % 2, .seed = j + 1},
+                .n = j % 4 == 3 ? 40 : 96, .pad_x = pads[j % LENGTH(pads)], .pad_y = j % 3,
+                .beta = j % 7 == 6, .activation = j % 3, .bias = j % 4 < 2,
+                .at_end = j % 2 == 0};
+
+            check(ctx, &c);
+        }
+}
+
 #define TEST(name)                            \
     static void test_##name(void **state)     \
     {                                         \
@@ -456,6 +479,7 @@ TEST(sample)
 TEST(large)
 TEST(non_finite)
 TEST(few_columns)
+TEST(few_blocks)
 
 int main(void)
 {
@@ -463,7 +487,7 @@ int main(void)
         cmocka_unit_test(test_block_shapes), cmocka_unit_test(test_column_counts),
         cmocka_unit_test(test_single),       cmocka_unit_test(test_sample),
         cmocka_unit_test(test_large),        cmocka_unit_test(test_non_finite),
-        cmocka_unit_test(test_few_columns),
+        cmocka_unit_test(test_few_columns),  cmocka_unit_test(test_few_blocks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

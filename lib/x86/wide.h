@@ -23,6 +23,13 @@
 enum { STRIPS_AHEAD = 8 }; /* of which y is prefetched */
 enum { FEW_ROWS = 4 };     /* a strip of fewer does not keep the processor busy */
 
+/* Of a row of X by free records of 8 rows, by others in proportion: copying it takes longer
+ * than what it saves. */
+enum { FEW_USES = 20 };
+/* Rows that are a multiple of a large power of 2 apart share few places of the caches; then
+ * a copy is better, if this many rows times that power are exceeded. */
+enum { MOST_ROWS_TIMES_POWER = 1 << 19 };
+
 /* Some lanes of a vector of columns of X that lie together. */
 typedef struct piece {
     size_t place; /* of lane 0, from column 0 of a row */
@@ -37,7 +44,11 @@ typedef struct run {
     const piece *pieces[2]; /* of each vector, where X is gathered, */
     size_t piece_count[2];  /* and how many */
     int shift;      /* places in bytes -> those of panels of this width */
+    int row_shift;  /* ... -> number of a row */
     float *tables, *panel, *sums;
+    bool whole, clamp;   /* how y is stored: all columns and beta 0; an activation */
+    const float **rows;  /* of x, of the first column of each slice, in place of the panel
+                            buffer; NULL: that has them */
     mask use[2];
     const float *next_x;    /* what to prefetch: column `next_x` of the rows of x */
     const uint32_t *next;   /* that the next stage uses */
@@ -111,25 +122,69 @@ INLINE const uint32_t *table_records(const int H, const int NV, const uint32_t G
     return code;
 }
 
-INLINE const uint32_t *free_record(const int H, const int NV, const run *r,
-                                   const uint32_t *code, uint32_t columns, vector *sum)
+/* @p code: the weights of a column of W for the strip's rows. */
+INLINE void multiply(const int H, const int NV, const uint32_t *code, const vector *x,
+                     vector *sum)
 {
-    const float *x = (const float *)(const void *)((const char *)r->panel +
-                                                   (*code++ >> r->shift));
+    UNROLL for (int i = 0; i < H; i++) {
+        const vector f = set1_v(bits_to_float(code + i));
+        UNROLL for (int v = 0; v < NV; v++)
+            sum[i * NV + v] = fma_v(f, x[v], sum[i * NV + v]);
+    }
+}
 
-    for (uint32_t c = columns; c; c--) {
+/* A free record, of rows of X that are @p step apart; COLUMNS: or 0 for any number. */
+INLINE void free_record(const int H, const int NV, const uint32_t COLUMNS,
+                        const uint32_t *code, uint32_t columns, const float *x, size_t step,
+                        vector *sum)
+{
+    if (COLUMNS) {
+        UNROLL for (uint32_t c = 0; c < COLUMNS; c++) {
+            vector xv[2];
+
+            UNROLL for (int v = 0; v < NV; v++)
+                xv[v] = load_any(x + c * step + v * LANES);
+            multiply(H, NV, code + c * H, xv, sum);
+        }
+        return;
+    }
+    for (; columns; columns--, code += H, x += step) {
         vector xv[2];
 
         UNROLL for (int v = 0; v < NV; v++)
-            xv[v] = load_v(x + v * LANES);
-        UNROLL for (int i = 0; i < H; i++) {
-            const vector f = set1_v(bits_to_float(code + i));
-            UNROLL for (int v = 0; v < NV; v++)
-                sum[i * NV + v] = fma_v(f, xv[v], sum[i * NV + v]);
-        }
-        code += H;
-        x += NV * LANES;
+            xv[v] = load_any(x + v * LANES);
+        multiply(H, NV, code, xv, sum);
     }
+}
+
+/* Free records that take X from the panel buffer, */
+INLINE const uint32_t *panel_records(const int H, const int NV, const uint32_t COLUMNS,
+                                     const run *r, const uint32_t *code, uint32_t count,
+                                     vector *sum)
+{
+    const uint32_t columns = COLUMNS ? COLUMNS : r->w->columns;
+    const char *const panel = (const char *)r->panel;
+    const int shift = r->shift;
+
+    for (; count; count--, code += 1 + (size_t)columns * H) {
+        const float *x = (const float *)(const void *)(panel + (*code >> shift));
+
+        free_record(H, NV, COLUMNS, code + 1, columns, x, NV * LANES, sum);
+    }
+    return code;
+}
+
+/* ... and from where it is: there a loop over the columns is faster. */
+INLINE const uint32_t *x_records(const int H, const int NV, const run *r,
+                                 const uint32_t *code, uint32_t count, vector *sum)
+{
+    const uint32_t columns = r->w->columns;
+    const float *const *const rows = r->rows;
+    const size_t step = r->p->x_row;
+    const int shift = r->row_shift;
+
+    for (; count; count--, code += 1 + (size_t)columns * H)
+        free_record(H, NV, 0, code + 1, columns, rows[*code >> shift], step, sum);
     return code;
 }
 
@@ -143,7 +198,6 @@ INLINE void store_strip(const int H, const int NV, const run *r, uint32_t row,
 {
     const msw__product *p = r->p;
     const vector low = set1_v(p->low), high = set1_v(p->high);
-    const bool whole = r->width == (size_t)NV * LANES;
 
     UNROLL for (int i = 0; i < H; i++)
         if ((uint32_t)i < rows) {
@@ -155,12 +209,27 @@ INLINE void store_strip(const int H, const int NV, const run *r, uint32_t row,
                 if (p->beta)
                     value = add_v(value, load_mask(y + v * LANES, r->use[v]));
                 value = min_v(high, max_v(low, value));
-                if (whole) /* masked stores take longer */
-                    store_any(y + v * LANES, value);
-                else
-                    store_first(y + v * LANES, r->width - (size_t)v * LANES, value);
+                store_first(y + v * LANES, r->width - (size_t)v * LANES, value);
             }
         }
+}
+
+/* The usual case: a full panel and all rows, beta 0. Masked stores take longer. */
+INLINE void store_whole(const int H, const int NV, const bool CLAMP, const run *r,
+                        uint32_t row, const vector *sum)
+{
+    const msw__product *p = r->p;
+    const vector low = set1_v(p->low), high = set1_v(p->high);
+
+    UNROLL for (int i = 0; i < H; i++) {
+        const vector bias = set1_v(p->bias[row + (uint32_t)i]);
+        float *y = p->y + y_place(r, row + (uint32_t)i) + r->column;
+
+        UNROLL for (int v = 0; v < NV; v++) {
+            const vector value = add_v(sum[i * NV + v], bias);
+            store_any(y + v * LANES, CLAMP ? min_v(high, max_v(low, value)) : value);
+        }
+    }
 }
 
 /* One column of a strip whose rows are not together in y. */
@@ -276,7 +345,12 @@ INLINE void end_strip(const int H, const int NV, const run *r, const uint32_t *c
     const uint32_t row = code[1], rows = code[2] >> 24;
 
     if (last && !r->p->across) {
-        store_strip(H, NV, r, row, rows, sum);
+        if (!r->whole || rows < (uint32_t)H)
+            store_strip(H, NV, r, row, rows, sum);
+        else if (r->clamp)
+            store_whole(H, NV, true, r, row, sum);
+        else
+            store_whole(H, NV, false, r, row, sum);
         return;
     }
     UNROLL for (int i = 0; i < H * NV; i++)
@@ -325,7 +399,9 @@ INLINE void run_together(const int H, const int NV, const int COUNT, const run *
             UNROLL for (int v = 0; v < NV; v++)
                 xv[v] = load_v(x + v * LANES);
             UNROLL for (int i = 0; i < COUNT * H; i++) {
-                const vector f = set1_v(bits_to_float(next + (size_t)(i / H) * words + i % H));
+                const uint32_t *code_of = next + (size_t)(i / H) * words + i % H;
+                const vector f = set1_v(bits_to_float(code_of));
+
                 UNROLL for (int v = 0; v < NV; v++)
                     sum[i * NV + v] = fma_v(f, xv[v], sum[i * NV + v]);
             }
@@ -335,11 +411,32 @@ INLINE void run_together(const int H, const int NV, const int COUNT, const run *
         end_strip(H, NV, r, code + (size_t)j * words, sum + j * H * NV);
 }
 
+/* Returns where the next one begins. */
+INLINE const uint32_t *run_strip(const int H, const int NV, const uint32_t GROUPS,
+                                 const run *r, const uint32_t *code, uint32_t tables)
+{
+    const uint32_t COLUMNS = GROUPS * MSW__GROUP;
+    const uint32_t *const head = code, counts = code[2];
+    vector sum[MSW__WIDE_STRIP * 2];
+
+    code += MSW__WIDE_HEADER;
+    begin_strip(H, NV, r, head, sum);
+    code = table_records(H, NV, GROUPS, r, code, counts & 0xfff, (counts & 0xfff) == tables,
+                         sum);
+    if (r->rows)
+        code = x_records(H, NV, r, code, counts >> 12 & 0xfff, sum);
+    else
+        code = panel_records(H, NV, COLUMNS, r, code, counts >> 12 & 0xfff, sum);
+    end_strip(H, NV, r, head, sum);
+    return code;
+}
+
+typedef const uint32_t *strip_function(const run *r, const uint32_t *code, uint32_t tables);
+
 INLINE void run_strips(const int H, const int NV, const uint32_t GROUPS, run *r,
-                       const msw__stage *s)
+                       const msw__stage *s, strip_function *strip)
 {
     const int COUNT = H < FEW_ROWS ? ROWS / H : 1;
-    const uint32_t columns = r->w->columns;
     const uint32_t *code = r->w->code + s->code;
     uint32_t together = 0; /* strips that have been run with those before */
     const size_t x_pace = pace(r->next_count, s->strips);
@@ -347,9 +444,6 @@ INLINE void run_strips(const int H, const int NV, const uint32_t GROUPS, run *r,
     uint32_t known = s->finished && !r->p->across ? 0 : s->strips;
 
     for (uint32_t n = 0; n < s->strips; n++) {
-        const uint32_t *const head = code, counts = code[2];
-        vector sum[MSW__WIDE_STRIP * 2];
-
         prefetch_x(NV, r, x_pace);
         for (int k = 0; k < 2 && known < s->strips && known < n + STRIPS_AHEAD; k++) {
             prefetch_y(H, NV, r, ahead);
@@ -366,27 +460,27 @@ INLINE void run_strips(const int H, const int NV, const uint32_t GROUPS, run *r,
             together = COUNT - 1;
             continue;
         }
-        code += MSW__WIDE_HEADER;
-        begin_strip(H, NV, r, head, sum);
-        code = table_records(H, NV, GROUPS, r, code, counts & 0xfff,
-                             (counts & 0xfff) == s->tables, sum);
-        for (uint32_t k = counts >> 12 & 0xfff; k; k--)
-            code = free_record(H, NV, r, code, columns, sum);
-        end_strip(H, NV, r, head, sum);
+        code = strip(r, code, s->tables);
     }
 }
 
 typedef void strips_function(run *r, const msw__stage *s);
 
-#define DEFINE_STRIPS(H, GROUPS)                                           \
-    static void strips_##H##_1_##GROUPS(run *r, const msw__stage *s)       \
-    {                                                                      \
-        run_strips(H, 1, GROUPS, r, s);                                    \
-    }                                                                      \
-    static void strips_##H##_2_##GROUPS(run *r, const msw__stage *s)       \
-    {                                                                      \
-        run_strips(H, 2, GROUPS, r, s);                                    \
+/* A strip's work has a function of its own, so that registers are not kept for the loop
+ * around it: those for addresses would run out. */
+#define DEFINE_STRIPS_OF(H, NV, GROUPS)                                             \
+    static __attribute__((noinline)) const uint32_t *strip_##H##_##NV##_##GROUPS(   \
+        const run *r, const uint32_t *code, uint32_t tables)                        \
+    {                                                                               \
+        return run_strip(H, NV, GROUPS, r, code, tables);                           \
+    }                                                                               \
+    static void strips_##H##_##NV##_##GROUPS(run *r, const msw__stage *s)           \
+    {                                                                               \
+        run_strips(H, NV, GROUPS, r, s, strip_##H##_##NV##_##GROUPS);               \
     }
+#define DEFINE_STRIPS(H, GROUPS)   \
+    DEFINE_STRIPS_OF(H, 1, GROUPS) \
+    DEFINE_STRIPS_OF(H, 2, GROUPS)
 
 DEFINE_STRIPS(1, 0)
 DEFINE_STRIPS(2, 0)
@@ -418,6 +512,8 @@ static strips_function *choose_strips(const msw__packing *w, int nv)
         [1] = {strips_8_1_1, strips_8_2_1}, [2] = {strips_8_1_2, strips_8_2_2},
         [4] = {strips_8_1_4, strips_8_2_4}};
 
+    if (w->columns % MSW__GROUP)
+        return any_strips[w->strip_rows - 1][nv - 1];
     if (w->strip_rows == 4 && w->groups <= 2)
         return of_4[w->groups][nv - 1];
     if (w->strip_rows == 8 && w->groups <= 4 && w->groups != 3)
@@ -441,14 +537,39 @@ static void plan_prefetch(run *r, const msw__chunk *c, size_t i)
     r->next_count = (size_t)s->slices * r->w->columns;
 }
 
+/* Are the free records to take X from where it is? */
+static bool reads_x(const int NV, const run *r)
+{
+    const msw__packing *w = r->w;
+    const uint64_t area = (uint64_t)w->strip_rows * w->strip_rows;
+    const size_t step = r->p->x_row, power = step & (0 - step);
+
+    return !r->p->across && !r->p->gather && r->width == (size_t)NV * LANES &&
+           w->in_order && !w->table_count && w->strip_rows >= FEW_ROWS &&
+           MSW__WIDE_STRIP * w->products < FEW_USES * w->column_count * area &&
+           power * w->column_count <= MOST_ROWS_TIMES_POWER * w->chunk_count;
+}
+
+static const float **find_rows(const run *r, const msw__stage *s)
+{
+    const uint32_t columns = r->w->columns, *row = r->w->column + s->column;
+    const float **rows = (const float **)(void *)r->panel;
+
+    for (size_t i = 0; i < (size_t)s->slices * columns; i += columns)
+        rows[i] = r->p->x + row[i] * r->p->x_row + r->column;
+    return rows;
+}
+
 static void run_chunk(const int NV, run *r, const msw__chunk *c)
 {
     const msw__packing *w = r->w;
     strips_function *const run_stage = choose_strips(w, NV);
+    const bool direct = reads_x(NV, r);
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];
 
+        r->rows = direct ? find_rows(r, s) : NULL;
         if (NV == 1)
             prepare_stage(1, r, s);
         else
@@ -476,6 +597,9 @@ void KERNEL(const msw__packing *w, size_t chunk, const msw__product *p, size_t c
     piece pieces[2 * LANES];
 
     r.shift = __builtin_ctz(w->width / ((unsigned)nv * LANES));
+    r.row_shift = __builtin_ctz(w->width * (unsigned)sizeof(float));
+    r.whole = !p->beta && r.width == (size_t)nv * LANES;
+    r.clamp = p->low > -__builtin_inff() || p->high < __builtin_inff();
     r.use[0] = mask_of(r.width);
     r.use[1] = mask_of(r.width > LANES ? r.width - LANES : 0);
     if (p->gather)

@@ -150,6 +150,8 @@ INLINE void prepare(const int NV, const int SOURCE, const run *r, const msw__sta
     const uint32_t *row = w->column + s->column;
     float *t = r->tables, *panel = r->panel;
 
+    if (r->rows)
+        return;
     for (uint32_t i = 0; i < s->slices; i++, row += w->columns, panel += slice) {
         const bool has = next < end && (*next & MSW__SLICE_MASK) == i;
 

@@ -42,11 +42,12 @@ bool find_rsb(rival *out);
 
 typedef struct settings {
     const char *blas, *isa;
+    const char *group;  /* of goals; NULL: all */
     double seconds;     /* per cell */
     uint32_t threads;
     bool rows, hot, json;
-    bool warm;          /* before each sample a call that does not count: where all take turns,
-                           the others' weights have driven ours out of the cache, and the
+    bool warm;          /* before each sample a call that does not count: where all take
+                           turns, the others' weights have driven ours out of the cache, and the
                            rivals share theirs */
     bool tune, fallback; /* time the candidates; let libmsw use the BLAS it is linked to */
 } settings;

@@ -69,11 +69,16 @@ static void print_goal(const settings *s, const char *group, const cell *c, doub
         print_result(s, c, r);
         return;
     }
-    printf("%-22s %5zu %5zu %5zu  %2ux%-2u %3u/%3u/%3u  %6.2f %6.2f %8.2f  %-6s %s\n", group,
-           c->m, c->k, c->n, c->block_rows, c->block_columns, c->pruned, c->unified,
+    printf("%-22s %5zu %5zu %5zu  %2ux%-2u %3u/%3u/%3u  %6.2f %6.2f %8.2f  %-6s %s\n",
+           group, c->m, c->k, c->n, c->block_rows, c->block_columns, c->pruned, c->unified,
            100 - c->pruned - c->unified, must, aim, ratio,
            ratio >= aim ? "goal" : ratio >= must ? "must" : "-", r->rival_name);
     fflush(stdout);
+}
+
+static bool wanted(const settings *s, const char *group)
+{
+    return !s->group || !strcmp(s->group, group);
 }
 
 static void dense_goals(msw_context *ctx, const settings *s, const rival *rivals,
@@ -84,6 +89,8 @@ static void dense_goals(msw_context *ctx, const settings *s, const rival *rivals
         settings here = *s;
         result r;
 
+        if (!wanted(s, g->group))
+            continue;
         here.hot = g->hot;
         r = measure_cell(ctx, &here, &g->c, rivals, count);
         print_goal(&here, g->group, &g->c, g->must, g->goal, r.rival / r.own, &r);
@@ -94,6 +101,8 @@ static void mixed_goals(msw_context *ctx, const settings *s)
 {
     settings here = *s;
 
+    if (!wanted(s, mixes[0].group))
+        return;
     here.hot = true;
     for (size_t n = 1; n <= 8; n += 7) {
         const cell unified = {2048, 2048, n, 8, 8, 0, 100};
@@ -118,10 +127,13 @@ static void avx2_goal(const settings *s)
     static const cell c = {512, 512, 1024, 8, 8, 0, 100};
     settings here = *s;
     rival rivals[MAX_RIVALS];
-    const size_t count = find_rivals(rivals, s->blas, "Haswell");
+    size_t count;
     msw_context *ctx;
     result r;
 
+    if (!wanted(s, "AVX2 against AVX2"))
+        return;
+    count = find_rivals(rivals, s->blas, "Haswell");
     here.isa = "avx2";
     ctx = make_context(&here, 1);
     r = measure_cell(ctx, &here, &c, rivals, count);
@@ -199,9 +211,14 @@ static result measure_threads(msw_context *two, const settings *s, const cell *c
 static void thread_goals(const settings *s)
 {
     settings here = *s;
-    msw_context *single = make_context(s, 1), *two = make_context(s, 2);
-    const rival one = {"one thread", single, prepare_alone, run_alone, release_alone};
+    msw_context *single, *two;
+    rival one;
 
+    if (!wanted(s, "two threads"))
+        return;
+    single = make_context(s, 1);
+    two = make_context(s, 2);
+    one = (rival){"one thread", single, prepare_alone, run_alone, release_alone};
     here.threads = 2; /* by the wall clock, both */
     here.warm = true;
     for (size_t i = 0; i < LENGTH(threaded); i++) {
@@ -217,6 +234,8 @@ static void sparse_goals(msw_context *ctx, const settings *s)
 {
     rival rsb;
 
+    if (!wanted(s, "against librsb"))
+        return;
     if (!find_rsb(&rsb)) {
         fprintf(stderr, "built without librsb\n");
         return;

@@ -3,7 +3,8 @@
  *
  *   msw-bench                              a table of usual shapes
  *   msw-bench M K N RxC PRUNED/UNIFIED ... these cells
- *   msw-bench --goals                      what the kernels should reach, and do
+ *   msw-bench --goals [GROUP]              what the kernels should reach, and do; GROUP is
+ *                                          the first words of a line of the table
  *   msw-bench --breakeven M K N [RxC]      which share of blocks must be pruned or unified
  *   msw-bench --grid FILE                  never slower than the BLAS? 400 products; goes
  *                                          on where FILE ends
@@ -228,6 +229,7 @@ int main(int argc, char **argv)
     if (!s.json)
         print_header(&s, rivals, count);
     if (m == GOALS) {
+        s.group = first < argc ? argv[first] : NULL;
         run_goals(&s, rivals, count);
     } else if (m == BREAK_EVEN) {
         const cell c = parse_shape(argc - first, argv + first);

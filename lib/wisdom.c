@@ -22,7 +22,7 @@ static const char magic[AT_VERSION + 1] = "\x89MSWwis\n";
 struct msw_wisdom {
     msw_context *ctx;
     char machine[MACHINE_SIZE]; /* what the times depend on; unused bytes 0 */
-    msw__wisdom_entry *entries;
+    msw__wisdom_entry *entries; /* in the order of their keys */
     size_t count, capacity;
 };
 
@@ -75,63 +75,145 @@ size_t msw_wisdom_count(const msw_wisdom *wisdom)
 
 /* Entries */
 
-static bool same(const msw__wisdom_key *a, const msw__wisdom_key *b)
+static int compare(const msw__wisdom_key *a, const msw__wisdom_key *b)
 {
-    return a->rows == b->rows && a->columns == b->columns && a->n == b->n &&
-           a->pruned == b->pruned && a->unified == b->unified &&
-           a->block_rows == b->block_rows && a->block_columns == b->block_columns;
+    const uint64_t x[] = {a->rows, a->columns, a->n, a->pruned, a->unified, a->block_rows,
+                          a->block_columns};
+    const uint64_t y[] = {b->rows, b->columns, b->n, b->pruned, b->unified, b->block_rows,
+                          b->block_columns};
+
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        if (x[i] != y[i])
+            return x[i] < y[i] ? -1 : 1;
+    return 0;
+}
+
+/* Where the key is, or else would be. */
+static size_t place(const msw_wisdom *w, const msw__wisdom_key *key)
+{
+    size_t begin = 0, end = w->count;
+
+    while (begin < end) {
+        const size_t middle = begin + (end - begin) / 2;
+
+        if (compare(&w->entries[middle].key, key) < 0)
+            begin = middle + 1;
+        else
+            end = middle;
+    }
+    return begin;
+}
+
+static bool is_at(const msw_wisdom *w, size_t i, const msw__wisdom_key *key)
+{
+    return i < w->count && compare(&w->entries[i].key, key) == 0;
 }
 
 const msw__wisdom_entry *msw__wisdom_find(const msw_wisdom *w, const msw__wisdom_key *key)
 {
-    for (size_t i = 0; i < w->count; i++)
-        if (same(&w->entries[i].key, key))
-            return &w->entries[i];
-    return NULL;
+    const size_t i = place(w, key);
+
+    return is_at(w, i, key) ? &w->entries[i] : NULL;
 }
 
-/* Room for @p more entries. */
-static msw_status reserve(msw_wisdom *w, size_t more)
+static msw_status alloc_entries(msw__wisdom_entry **out, msw_context *ctx, size_t count)
 {
-    size_t capacity = w->capacity ? w->capacity : FIRST_CAPACITY, need;
     void *memory;
+    const msw_status status = msw__alloc(&memory, ctx, count, sizeof **out);
+
+    *out = memory;
+    return status;
+}
+
+/* Takes the place of the entries that there were. */
+static void replace(msw_wisdom *w, msw__wisdom_entry *entries, size_t capacity)
+{
+    msw__free(w->ctx, w->entries, w->capacity, sizeof *w->entries);
+    w->entries = entries;
+    w->capacity = capacity;
+}
+
+/* Room for another one. */
+static msw_status reserve(msw_wisdom *w)
+{
+    const size_t capacity = w->capacity ? 2 * w->capacity : FIRST_CAPACITY;
+    msw__wisdom_entry *entries;
     msw_status status;
 
-    if (!msw__size_add(&need, w->count, more))
-        return MSW_E_NOMEM;
-    if (need <= w->capacity)
+    if (w->count < w->capacity)
         return MSW_OK;
-    while (capacity < need)
-        capacity = capacity > need / 2 ? need : 2 * capacity;
-    status = msw__alloc(&memory, w->ctx, capacity, sizeof *w->entries);
+    status = alloc_entries(&entries, w->ctx, capacity);
     if (status)
         return status;
     if (w->count)
-        memcpy(memory, w->entries, w->count * sizeof *w->entries);
-    msw__free(w->ctx, w->entries, w->capacity, sizeof *w->entries);
-    w->entries = memory;
-    w->capacity = capacity;
+        memcpy(entries, w->entries, w->count * sizeof *entries);
+    replace(w, entries, capacity);
     return MSW_OK;
-}
-
-/* There is room. */
-static void put(msw_wisdom *w, const msw__wisdom_entry *entry)
-{
-    size_t i = 0;
-
-    while (i < w->count && !same(&w->entries[i].key, &entry->key))
-        i++;
-    w->entries[i] = *entry;
-    w->count += i == w->count;
 }
 
 msw_status msw__wisdom_add(msw_wisdom *w, const msw__wisdom_entry *entry)
 {
-    const msw_status status = reserve(w, 1);
+    const size_t i = place(w, &entry->key);
+    msw_status status;
 
-    if (!status)
-        put(w, entry);
-    return status;
+    if (is_at(w, i, &entry->key)) {
+        w->entries[i] = *entry;
+        return MSW_OK;
+    }
+    status = reserve(w);
+    if (status)
+        return status;
+    memmove(&w->entries[i + 1], &w->entries[i], (w->count - i) * sizeof *w->entries);
+    w->entries[i] = *entry;
+    w->count++;
+    return MSW_OK;
+}
+
+/* from[0 ... middle - 1] and from[middle ... n - 1], both in order, of equals the former
+ * first. */
+static void merge(msw__wisdom_entry *to, const msw__wisdom_entry *from, size_t middle,
+                  size_t n)
+{
+    size_t i = 0, j = middle;
+
+    while (i < middle && j < n)
+        *to++ = compare(&from[j].key, &from[i].key) < 0 ? from[j++] : from[i++];
+    while (i < middle)
+        *to++ = from[i++];
+    while (j < n)
+        *to++ = from[j++];
+}
+
+/* Stable; the result is in one of the two arrays. Files choose the keys: no hashing, no
+ * quicksort. */
+static msw__wisdom_entry *sort(msw__wisdom_entry *entries, msw__wisdom_entry *spare,
+                               size_t n)
+{
+    for (size_t width = 1; width < n; width *= 2) {
+        msw__wisdom_entry *const sorted = spare;
+
+        for (size_t i = 0; i < n;) {
+            const size_t left = n - i, end = left / 2 < width ? left : 2 * width;
+
+            merge(spare + i, entries + i, width < end ? width : end, end);
+            i += end;
+        }
+        spare = entries;
+        entries = sorted;
+    }
+    return entries;
+}
+
+/* Of entries in order with equal keys the last one stays; how many are left. */
+static size_t drop_equal(msw__wisdom_entry *entries, size_t n)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        kept += kept == 0 || compare(&entries[kept - 1].key, &entries[i].key) != 0;
+        entries[kept - 1] = entries[i];
+    }
+    return kept;
 }
 
 /* The exported form */
@@ -220,6 +302,34 @@ static msw_status check(const msw_wisdom *w, const uint8_t *data, size_t size)
     return memcmp(data + AT_MACHINE, w->machine, MACHINE_SIZE) ? MSW_E_UNSUPPORTED : MSW_OK;
 }
 
+/* @p from: entries as exported, checked. */
+static msw_status add_all(msw_wisdom *w, const uint8_t *from, size_t count)
+{
+    msw__wisdom_entry *entries, *spare, *sorted;
+    size_t most;
+    msw_status status;
+
+    if (!msw__size_add(&most, w->count, count))
+        return MSW_E_NOMEM;
+    status = alloc_entries(&entries, w->ctx, most);
+    if (status)
+        return status;
+    status = alloc_entries(&spare, w->ctx, most);
+    if (status) {
+        msw__free(w->ctx, entries, most, sizeof *entries);
+        return status;
+    }
+    if (w->count)
+        memcpy(entries, w->entries, w->count * sizeof *entries);
+    for (size_t i = 0; i < count; i++)
+        entries[w->count + i] = read_entry(from + i * ENTRY_SIZE);
+    sorted = sort(entries, spare, most);
+    w->count = drop_equal(sorted, most);
+    msw__free(w->ctx, sorted == entries ? spare : entries, most, sizeof *entries);
+    replace(w, sorted, most);
+    return MSW_OK;
+}
+
 msw_status msw_wisdom_import(msw_wisdom *wisdom, const void *data, size_t size)
 {
     const uint8_t *from = data;
@@ -232,10 +342,5 @@ msw_status msw_wisdom_import(msw_wisdom *wisdom, const void *data, size_t size)
     if (status)
         return status;
     count = (size - HEADER_SIZE - CRC_SIZE) / ENTRY_SIZE;
-    status = reserve(wisdom, count);
-    for (size_t i = 0; !status && i < count; i++) {
-        const msw__wisdom_entry e = read_entry(from + HEADER_SIZE + i * ENTRY_SIZE);
-        put(wisdom, &e);
-    }
-    return status;
+    return count ? add_all(wisdom, from + HEADER_SIZE, count) : MSW_OK;
 }

@@ -313,6 +313,86 @@ static void test_many(void **state)
     tear_down(&x);
 }
 
+/* Many entries that this process did not measure, the same products again and again. */
+enum { AT_ENTRIES = 212, ENTRY = 72, MANY = 20000, IMPORTED = 7919 };
+
+/* Number i of those: rows 1 ... IMPORTED in an order that is none. */
+static uint64_t rows_of(uint64_t i)
+{
+    return 1 + i * 5003 % IMPORTED;
+}
+
+/* MANY entries; the time of number i is @p first + i, and of each product only the last one
+ * is to count. Of the columns only the last bit of the rows, so that keys differ in both. */
+static void import_many(fixture *x, double first)
+{
+    const size_t size = AT_ENTRIES + (size_t)MANY * ENTRY + 4;
+    uint8_t *data = calloc(1, size);
+
+    assert_non_null(data);
+    memcpy(data, x->data, AT_ENTRIES);
+    msw__store64(data + AT_ENTRIES - 8, MANY);
+    for (uint64_t i = 0; i < MANY; i++) {
+        uint8_t *to = data + AT_ENTRIES + i * ENTRY;
+
+        msw__store64(to, 1 + rows_of(i) / 2);
+        msw__store64(to + 8, 1 + rows_of(i) % 2);
+        msw__store64(to + 16, 1);
+        msw__store32(to + 40, 1);
+        msw__store32(to + 44, 1);
+        msw__store64(to + 48, msw__double_bits(first + (double)i));
+    }
+    msw__store32(data + size - 4, msw__crc32c(0, data, size - 4));
+    assert_int_equal(msw_wisdom_import(x->wisdom, data, size), MSW_OK);
+    free(data);
+}
+
+static void assert_last_counts(const msw_wisdom *w, double first)
+{
+    double *last = calloc(IMPORTED + 1, sizeof *last);
+
+    assert_non_null(last);
+    for (uint64_t i = 0; i < MANY; i++)
+        last[rows_of(i)] = first + (double)i;
+    for (uint64_t rows = 1; rows <= IMPORTED; rows++) {
+        const msw__wisdom_key key = {.rows = 1 + rows / 2, .columns = 1 + rows % 2, .n = 1,
+                                     .block_rows = 1, .block_columns = 1};
+        const msw__wisdom_entry *e = msw__wisdom_find(w, &key);
+
+        assert_non_null(e);
+        assert_true(e->seconds[0] == last[rows]);
+    }
+    free(last);
+}
+
+static void test_import_many(void **state)
+{
+    const msw__wisdom_key none = {.rows = 1, .columns = 1, .n = 2, .block_rows = 1,
+                                  .block_columns = 1};
+    msw__wisdom_entry added = {.key = none, .seconds = {3}};
+    fixture x;
+
+    (void)state;
+    set_up(&x);
+    import_many(&x, 1);
+    assert_int_equal(msw_wisdom_count(x.wisdom), IMPORTED + 1); /* and that of set_up() */
+    assert_last_counts(x.wisdom, 1);
+    assert_null(msw__wisdom_find(x.wisdom, &none));
+    import_many(&x, 5); /* those that are there give way */
+    assert_int_equal(msw_wisdom_count(x.wisdom), IMPORTED + 1);
+    assert_last_counts(x.wisdom, 5);
+    for (added.key.n = 30; added.key.n > 2; added.key.n--)
+        assert_int_equal(msw__wisdom_add(x.wisdom, &added), MSW_OK);
+    added.key = (msw__wisdom_key){.rows = 1 + rows_of(MANY - 1) / 2,
+                                  .columns = 1 + rows_of(MANY - 1) % 2, .n = 1,
+                                  .block_rows = 1, .block_columns = 1};
+    added.seconds[0] = 5 + MANY - 1; /* as it is */
+    assert_int_equal(msw__wisdom_add(x.wisdom, &added), MSW_OK);
+    assert_int_equal(msw_wisdom_count(x.wisdom), IMPORTED + 29);
+    assert_last_counts(x.wisdom, 5);
+    tear_down(&x);
+}
+
 /* Another machine, other instruction sets. */
 static void test_elsewhere(void **state)
 {
@@ -408,7 +488,7 @@ int main(void)
         cmocka_unit_test(test_damage),    cmocka_unit_test(test_nonsense),
         cmocka_unit_test(test_key),       cmocka_unit_test(test_many),
         cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_convolution),
+        cmocka_unit_test(test_convolution), cmocka_unit_test(test_import_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

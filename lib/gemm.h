@@ -139,6 +139,7 @@ typedef struct msw__gemm_cost {
     double lookup, product, record, visit; /* of these counts of a packing (below), */
     double build, load, store;             /* of a table, a row of x, a row of y */
     double panel;
+    double unpaired; /* narrow: more for a look-up of two blocks */
 } msw__gemm_cost;
 
 /* What a kernel wants of its packing. */

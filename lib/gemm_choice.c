@@ -60,7 +60,9 @@ static const double copy_cost = 0.4;
 
 static double panel_cost(const msw_gemm *g, const msw__packing *w, const msw__gemm_cost *c)
 {
-    return c->panel + (double)w->lookups * c->lookup + (double)w->products * c->product +
+    const double lookup = c->lookup + (w->paired ? 0 : c->unpaired);
+
+    return c->panel + (double)w->lookups * lookup + (double)w->products * c->product +
            (double)w->records * c->record + (double)w->visits * c->visit +
            (double)w->table_count * w->groups * c->build +
            (double)w->column_count * c->load + (double)g->rows * c->store;
@@ -236,7 +238,8 @@ static msw_status time_all(msw_gemm *g, const msw__weights *w, const msw_gemm_op
 static bool model_prefers_blas(const msw_gemm *g, const size_t *n, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (predict(g, MSW__GEMM_BLAS, n[i]) < predict(g, best_predicted(g, n[i], false), n[i]))
+        if (predict(g, MSW__GEMM_BLAS, n[i]) <
+            predict(g, best_predicted(g, n[i], false), n[i]))
             return true;
     return false;
 }

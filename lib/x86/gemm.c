@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "gemm.h"
 
-/* The cost models were fitted to 200 to 400 products on a 3.7 GHz processor (Zen 4). */
+/* The cost models were fitted to 200 to 400 products on a 3.7 GHz processor (Zen 4), that
+ * of narrow_avx512 to 672 by tests/bench/cost_fit.py. */
 
 #ifdef MSW_HAVE_AVX2
 static const msw__gemm_traits wide_avx2 = {
@@ -31,12 +32,12 @@ static const msw__gemm_traits wide_avx512 = {
               .load = 0.86, .store = 1.1}}};
 static const msw__gemm_traits narrow_avx512 = {
     .width = 4, .table_rows = 8,
-    .cost = {{.lookup = 2.1, .product = 6.3, .record = 0.23, .build = 0.64, .load = 1.35,
-              .store = 0.7},
-             {.lookup = 1.25, .product = 3.4, .record = 0.08, .build = 0.75, .load = 1.3,
-              .store = 0.65},
-             {.lookup = 0.54, .product = 2.4, .record = 0.3, .build = 0.5, .load = 0.3,
-              .store = 0.1}}};
+    .cost = {{.lookup = 1.89, .unpaired = 0.373, .product = 6.48, .record = 0.443,
+              .build = 0.361, .load = 1.07, .store = 0.565, .panel = 61},
+             {.lookup = 1.23, .unpaired = 0.279, .product = 3.55, .build = 0.433,
+              .load = 1.23, .store = 1.17, .panel = 25},
+             {.lookup = 0.501, .unpaired = 0.159, .product = 2.66, .record = 0.213,
+              .visit = 7, .build = 1.04, .store = 0.113, .panel = 3.7}}};
 #endif
 
 void msw__gemm_table_init_x86(msw__gemm_table *t, uint32_t cpu)

@@ -21,8 +21,9 @@ root=$build-root
 
 case $architecture in
 i386)
-    need_packages gcc-multilib meson ninja-build pkg-config python3-numpy
-    triplet=i386-linux-gnu compiler="['gcc', '-m32'"
+    # not gcc-multilib, which keeps no company with other cross compilers
+    need_packages "gcc-$(gcc -dumpversion)-multilib" meson ninja-build pkg-config python3-numpy
+    triplet=i386-linux-gnu compiler="['gcc', '-m32', '-idirafter', '/usr/include/x86_64-linux-gnu'"
     prefix='' family=x86 endian=little wrapper="['env', 'LD_LIBRARY_PATH=@LIBS@']"
     ;;
 s390x)
@@ -98,7 +99,7 @@ endian = '$endian'
 END
 [ -f "$build/build.ninja" ] || meson setup "$build" --cross-file "$root/cross.ini" \
     -Dwerror=true -Dblas=none -Dtests=enabled -Dtools=enabled -Dexamples=disabled -Ddoc=disabled
-ninja -C "$build"
+ninja -C "$build" >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
 log=$build/meson-logs/testlog.txt
 rm -f "$log"
 status=0

@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum { GUARD = 64, FILL = 0xff, GUARD_FILL = 0xa5, WAVE = 16 };
-#define MOST ((size_t)1 << 32) /* refused above: some malloc under test would end us */
+/* refused above: some malloc under test would end us */
+#define MOST ((size_t)1 << (sizeof(size_t) > 4 ? 32 : 30))
 
 /* Layout of a block: 64 bytes that begin with its size, the memory, 64 bytes more. */
 static void *faulty_alloc(size_t size, size_t align, void *user)

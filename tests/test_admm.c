@@ -438,7 +438,7 @@ static void nothing_to_balance(void **state)
     for (int k = 0; k < 4; k++) {
         move_weights(&t);
         assert_int_equal(msw_admm_update(t.admm), MSW_OK);
-        assert_true(msw_admm_rho(t.admm, 0) == 1e-2);
+        assert_true(msw_admm_rho(t.admm, 0) == (double)1e-2);
     }
     twin_teardown(&t);
     fixture_teardown(&f);

@@ -492,9 +492,9 @@ static void setters_belong_into_progress(void **state)
         for (unsigned i = 1; i < 6; i++)
             assert_int_equal(r.statuses[i], where == PROGRESS ? MSW_OK : MSW_E_STATE);
         if (where == PROGRESS) {
-            assert_true(msw_admm_learning_rate(r.admm) == 0.02);
+            assert_true(msw_admm_learning_rate(r.admm) == (double)0.02);
             assert_true(msw_admm_rho(r.admm, 0) == 0.5);
-            assert_true(r.admm->layers[0].unify == 0.6);
+            assert_true(r.admm->layers[0].unify == (double)0.6);
         }
         assert_int_equal(rig_run(&r, EVERY), MSW_OK);
         rig_teardown(&r);

@@ -151,8 +151,10 @@ static void test_huge_sizes(void **state)
     assert_int_equal(msw__alloc(&p, ctx, SIZE_MAX, 2), MSW_E_NOMEM);
     assert_null(p);
     assert_int_equal(f.calls, 0);
+#if SIZE_MAX > UINT32_MAX
     assert_int_equal(msw__alloc(&p, ctx, SIZE_MAX, 1), MSW_E_LIMIT);
     assert_int_equal(f.calls, 0);
+#endif
     assert_int_equal(msw__alloc(&p, ctx, 0, 8), MSW_OK);
     assert_null(p);
     assert_int_equal(msw__calloc(&p, ctx, 0, 8), MSW_OK);
@@ -165,6 +167,7 @@ static void test_huge_sizes(void **state)
 
 static void test_size_arithmetic(void **state)
 {
+    const size_t half = (size_t)1 << sizeof(size_t) * 4; /* of the bits: the square wraps */
     size_t n;
 
     (void)state;
@@ -173,7 +176,7 @@ static void test_size_arithmetic(void **state)
     assert_true(msw__size_mul(&n, SIZE_MAX, 1) && n == SIZE_MAX);
     assert_true(msw__size_mul(&n, SIZE_MAX / 3, 3) && n == SIZE_MAX / 3 * 3);
     assert_false(msw__size_mul(&n, SIZE_MAX / 3 + 1, 3));
-    assert_false(msw__size_mul(&n, (size_t)1 << 32, (size_t)1 << 32));
+    assert_false(msw__size_mul(&n, half, half));
     assert_true(msw__size_add(&n, SIZE_MAX, 0) && n == SIZE_MAX);
     assert_false(msw__size_add(&n, SIZE_MAX, 1));
     assert_false(msw__size_add(&n, SIZE_MAX, SIZE_MAX));

@@ -304,11 +304,12 @@ static void test_groups(void **state)
 static void check_sizes(const layer *l, const msw_conv *conv)
 {
     const size_t channels = l->channels * l->groups;
+    const unsigned bits = sizeof(size_t) * 8;
     size_t refused = 0, taken = 0;
 
-    for (unsigned batch = 0; batch < 64; batch += 9)
-        for (unsigned height = 2; height < 64; height++)
-            for (unsigned width = 2; width < 64; width++) {
+    for (unsigned batch = 0; batch < bits; batch += 9)
+        for (unsigned height = 2; height < bits; height++)
+            for (unsigned width = 2; width < bits; width++) {
                 const double bytes =
                     4 * ldexp((double)channels, (int)(batch + height + width));
                 const size_t space =
@@ -349,9 +350,12 @@ static void test_sizes(void **state)
 static void test_geometry_overflow(void **state)
 {
     static const uint32_t most = UINT32_MAX;
-    layer l = layer_small(*state, 1);
+    layer l;
     size_t height, width;
 
+    if (SIZE_MAX <= UINT32_MAX)
+        return; /* there a size is no larger than a padding */
+    l = layer_small(*state, 1);
     for (uint32_t transposed = 0; transposed <= 1; transposed++)
         for (uint32_t k = 0; k < 3; k++) {
             msw_conv *conv;

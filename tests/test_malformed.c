@@ -302,6 +302,9 @@ static uint8_t *payload_of(const char *name)
            at;
 }
 
+/* More elements than the payload has: on 32 bits more than there can be. */
+#define TOO_LARGE (SIZE_MAX > UINT32_MAX ? MSW_E_FORMAT : MSW_E_UNSUPPORTED)
+
 static void test_records(void **state)
 {
     static const struct edit {
@@ -352,8 +355,8 @@ static void test_records(void **state)
         {"conv.bias", 3, 1, 1, MSW_E_FORMAT},      /* f16: payload is left over */
         {"conv.bias", 3, 1, 2, MSW_E_FORMAT},
         {"conv.bias", 8, 8, 7, MSW_E_FORMAT},
-        {"conv.bias", 8, 8, UINT64_C(1) << 62, MSW_E_FORMAT}, /* times 4 wraps to 0 */
-        {"batch norm", 8, 8, UINT64_C(1) << 63, MSW_E_FORMAT},
+        {"conv.bias", 8, 8, UINT64_C(1) << 62, TOO_LARGE}, /* times 4 wraps to 0 */
+        {"batch norm", 8, 8, UINT64_C(1) << 63, TOO_LARGE},
     };
 
     (void)state;
@@ -564,11 +567,11 @@ static void test_large_claims(void **state)
 {
     (void)state;
     damage_put(record_of("all pruned") + 8, 3 * UINT64_C(400000000), 8);
-    damage_expect(MSW_E_FORMAT);
+    damage_expect(TOO_LARGE);
     damage_put(record_of("all pruned") + 16, 3 * UINT64_C(1000000000), 8);
-    damage_expect(MSW_E_FORMAT);
+    damage_expect(TOO_LARGE);
     damage_put(record_of("batch norm") + 8, UINT64_C(1) << 40, 8);
-    damage_expect(MSW_E_FORMAT);
+    damage_expect(TOO_LARGE);
 }
 
 int main(void)

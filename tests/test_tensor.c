@@ -75,11 +75,12 @@ static void test_arguments(void **state)
 
 static void test_overflow(void **state)
 {
+#define HALF ((size_t)1 << sizeof(size_t) * 4) /* of the bits: the square wraps */
     static const size_t huge[][4] = {
         {SIZE_MAX, 2, 1, 1},
         {SIZE_MAX, SIZE_MAX, SIZE_MAX, SIZE_MAX},
         {SIZE_MAX / 4 + 1, 1, 1, 1}, /* its bytes overflow, not its count */
-        {(size_t)1 << 32, (size_t)1 << 32, 1, 1},
+        {HALF, HALF, 1, 1},
         {1, 1, SIZE_MAX / 2, 3},
     };
     static const size_t zero_too[2] = {SIZE_MAX, 0};

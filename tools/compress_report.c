@@ -18,7 +18,8 @@ void compress_report(const struct model *m, const struct outcome *outcomes,
         const struct outcome *o = &outcomes[i];
 
         before += item->bytes;
-        printf("%-*s %16s ", width, item->name, shape_text(shape, item));
+        printf("%-*s %16s ", name_field(item->name, width), item->name,
+               shape_text(shape, item));
         if (o->unified)
             printf("%6.1f %% %6.1f %% %8.4f %8.4f",
                    percent(o->info.pruned_blocks, o->info.blocks),

@@ -69,8 +69,8 @@ static void print_time(double seconds)
 static void print_kernel(int width, const struct item *item, const msw_plan_info *plan,
                          const msw_gemm_info *g)
 {
-    printf("%-*s %6zux%-6zu %-18s", width, item->name, plan->rows, plan->columns,
-           g->kernel);
+    printf("%-*s %6zux%-6zu %-18s", name_field(item->name, width), item->name,
+           plan->rows, plan->columns, g->kernel);
     print_time(g->predicted);
     print_time(g->measured);
     print_time(g->dense);

@@ -76,14 +76,29 @@ uint64_t file_bytes(const char *path)
     return stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
 }
 
+/* of UTF-8 */
+static int characters(const char *text)
+{
+    int count = 0;
+
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    return count;
+}
+
 int names_width(const struct model *m, const char *least)
 {
-    size_t width = strlen(least);
+    int width = characters(least);
 
     for (size_t i = 0; i < m->count; i++)
-        if (strlen(m->items[i].name) > width)
-            width = strlen(m->items[i].name);
-    return (int)width;
+        if (characters(m->items[i].name) > width)
+            width = characters(m->items[i].name);
+    return width;
+}
+
+int name_field(const char *name, int width)
+{
+    return width + (int)strlen(name) - characters(name);
 }
 
 double percent(uint64_t part, uint64_t whole)

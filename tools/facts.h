@@ -25,6 +25,8 @@ int facts_read(struct facts *f, struct model *m, const struct item *item,
 uint64_t file_bytes(const char *path);
 /* Characters of the longest name, at least those of least. */
 int names_width(const struct model *m, const char *least);
+/* The width to print a name with, in bytes, such that it takes so many characters. */
+int name_field(const char *name, int width);
 double percent(uint64_t part, uint64_t whole);
 
 #endif /* MSW_TOOLS_FACTS_H */

@@ -99,8 +99,9 @@ static void print_item(int width, const struct item *item, const struct facts *f
     if (item->unified)
         snprintf(block, sizeof block, " %ux%u", (unsigned)f->plan.block_rows,
                  (unsigned)f->plan.block_columns);
-    printf("%-*s %16s %-5s %-9s %-7s%-6s", width, item->name, shape_text(shape, item),
-           element_name(item->type), f->form, f->kind, block);
+    printf("%-*s %16s %-5s %-9s %-7s%-6s", name_field(item->name, width),
+           item->name, shape_text(shape, item), element_name(item->type), f->form,
+           f->kind, block);
     if (item->unified)
         printf(" %5.1f %5.1f %5.1f", percent(f->unified.free_blocks, f->unified.blocks),
                percent(f->unified.pruned_blocks, f->unified.blocks),

@@ -50,7 +50,8 @@ static int run(int argc, char **argv, struct problem *p)
         printf("msw %u.%u.%u\n", v >> 16 & 255, v >> 8 & 255, v & 255);
         return CODE_OK;
     }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
+        strcmp(name, "help") == 0) {
         print_help(stdout);
         return CODE_OK;
     }

@@ -50,6 +50,7 @@ struct scale {
 
 static int read_options(struct request *r, int argc, char **argv, struct problem *p)
 {
+    size_t length;
     int option;
 
     while ((option = getopt_long(argc, argv, "o:fh", options, NULL)) >= 0) {
@@ -71,6 +72,9 @@ static int read_options(struct request *r, int argc, char **argv, struct problem
         return problem_set(p, CODE_USAGE, "show: a file and a tensor's name are needed");
     if (!r->output)
         return problem_set(p, CODE_USAGE, "show: -o OUT.png is missing");
+    length = strlen(r->output);
+    if (length < 4 || strcmp(r->output + length - 4, ".png") != 0)
+        return problem_set(p, CODE_USAGE, "%s: does not end in .png", r->output);
     r->input = argv[optind];
     r->tensor = argv[optind + 1];
     return p->code;

@@ -13,6 +13,10 @@ seconds=${1:-60}
 [ $# -gt 0 ] || set -- container container_repaired foreign options packed roundtrip transport
 build=build/fuzz
 
+if ! command -v clang >/dev/null; then
+    echo "$0: clang is missing (Debian: clang), with its libFuzzer and sanitizers" >&2
+    exit 1
+fi
 if [ ! -f "$build/build.ninja" ]; then
     CC=clang meson setup "$build" -Dfuzz=true -Dtests=enabled -Dexamples=disabled \
         -Dopenmp=disabled -Dblas=none -Dsimd=false -Db_sanitize=address,undefined -Db_lundef=false \
@@ -22,6 +26,14 @@ fi
 export ASAN_OPTIONS="${ASAN_OPTIONS:-quarantine_size_mb=16}"
 status=0
 for target; do
+    if [ -z "$(ninja -C "$build" -t query "tests/fuzz/fuzz_$target" 2>/dev/null)" ]; then
+        echo "$0: $build has no target $target" >&2
+        [ "$target" != foreign ] ||
+            echo "foreign needs what the program msw is built with (Debian: libjansson-dev" \
+                "libzip-dev libmd-dev libpng-dev); remove $build after installing it" >&2
+        status=1
+        continue
+    fi
     ninja -C "$build" "tests/fuzz/fuzz_$target"
     mkdir -p "$build/$target"
     "$build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=4096 -timeout=60 \

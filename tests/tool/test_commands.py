@@ -163,7 +163,18 @@ class ExitCodes(ToolCase):
             self.run_msw(*arguments, code=USAGE)
         self.assert_only('a.npz')
 
+    def test_columns(self):
+        """Names of any alphabet leave the columns where they are."""
+        np.savez('a.npz', **{'größe': self.normal(16, 16), 'size_': self.normal(16, 16)})
+        tables = [self.run_msw('compress', 'a.npz', '-o', 'a.msw'),
+                  self.run_msw('info', 'a.msw'), self.run_msw('explain', 'a.msw')]
+        for table in tables:
+            at = [line.index('16x16') for line in table.split('\n') if '16x16' in line]
+            self.assertEqual(len(at), 2)
+            self.assertEqual(at[0], at[1])
+
     def test_help(self):
+        self.assertEqual(self.run_msw('-h'), self.run_msw('--help'))
         for command in ('compress', 'diff', 'explain', 'export', 'info', 'pack', 'show', 'verify'):
             self.assertIn('usage: msw ' + command, self.run_msw(command, '--help'))
             self.assertIn(command, self.run_msw('--help'))

@@ -148,6 +148,7 @@ class Show(ToolCase):
         self.assertEqual(read_png('v.png').shape, (102, 510, 3))
         self.run_msw('show', 'a.npz', 'v', '-o', 'v.png', code=IO, says='exists')
         self.run_msw('show', 'a.npz', 'u', '-o', 'u.png', code=INPUT, says='no such tensor')
+        self.run_msw('show', 'a.npz', 'v', '-o', 'v.svg', code=USAGE, says='.png')
         self.run_msw('show', 'a.npz', 'i', '-o', 'u.png', code=INPUT, says='no floats')
         odd = np.array([np.nan, np.inf, 1], '<f4')
         write_safetensors('b.safetensors', {'n': ('F32', odd)})

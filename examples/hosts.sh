@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # hosts.sh [HOST...]: install libmsw into a prefix, build against it the programs whose
-# training code others wrote, one on several ranks, and one for a network that was trained
-# elsewhere (fann, darknet, libtorch, mpi, rdn; all when none is named), and run a short
-# training of each on a small made-up data set. Installs what is missing. The last line is
-# "N passed, N failed".
+# training code others wrote, one on several ranks, one for a network that was trained
+# elsewhere, and one that compares ways to compress (fann, darknet, libtorch, mpi, rdn,
+# compare; all when none is named), and run a short training of each on a small made-up
+# data set. Installs what is missing. The last line is "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tools/deps.sh
@@ -32,7 +32,7 @@ packages() {
     case $1 in
         fann) need_packages libfann-dev ;;
         darknet) need_packages darknet ;;
-        libtorch) need_packages libtorch-dev libopenblas0-pthread cmake ;;
+        libtorch | compare) need_packages libtorch-dev libopenblas0-pthread cmake ;;
         mpi) need_packages libopenmpi-dev openmpi-bin ;;
         rdn) need_packages libjansson-dev libpng-dev libjpeg-dev python3-numpy ;;
         *) echo "unknown host: $1" >&2; false ;;
@@ -204,13 +204,36 @@ test_rdn() {
     fi
 }
 
+compare_builds() {
+    cmake -S examples/compare -B "$dir" -G Ninja && ninja -C "$dir"
+}
+
+compare_trains() {
+    "$dir/compare" --folder "$work/data" --save "$dir/dense" --epochs 6 >"$dir/figures" &&
+        "$dir/compare" --folder "$work/data" --load "$dir/dense" --save "$dir/small" \
+            --bytes 40000 --method "$1" --admm 6 --retraining 2 --blocks conv1=4x5 \
+            --blocks conv2=1x4:.1 --blocks fc1=2x4:.1 --blocks fc2=1x4:.1 \
+            >>"$dir/figures" || return
+    cat "$dir/figures"
+    within 80 accuracy.retrained 100 "$dir/figures" &&
+        within 30000 bytes.file 41000 "$dir/figures"
+}
+
+test_compare() {
+    check "compare: builds" compare_builds || return
+    check "compare: ADMM" compare_trains admm
+    check "compare: latent weights" compare_trains latent
+    check "compare: no budget" names "--bytes" \
+        "$dir/compare" --folder "$work/data" --save "$dir/x" --method latent
+}
+
 finish() {
     echo "$passed passed, $failed failed"
     [ "$failed" -eq 0 ]
     exit
 }
 
-[ $# -gt 0 ] || set -- fann darknet libtorch mpi rdn
+[ $# -gt 0 ] || set -- fann darknet libtorch mpi rdn compare
 rm -rf "$work"
 mkdir -p "$work"
 check "packages" need_packages gcc g++ make cmake meson ninja-build pkg-config \

@@ -5,6 +5,7 @@
 #include "must.h"
 #include "toy.h"
 
+#include <errno.h>
 #include <stdbool.h>
 
 enum { ADMM_STEPS = 1000, STEPS = 2000, UPDATE_EVERY = 100, SAVE_EVERY = 150 };
@@ -42,6 +43,7 @@ static void load_momentum(msw_reader *reader, const char *name, msw_tensor *to)
     msw_tensor *t;
 
     must(msw_reader_tensor(&t, reader, name), name);
+    must(msw_tensor_count(t) == msw_tensor_count(to) ? MSW_OK : MSW_E_CORRUPT, name);
     memcpy(msw_tensor_data(to), msw_tensor_data(t), msw_tensor_count(to) * sizeof(float));
     msw_tensor_free(t);
 }
@@ -69,6 +71,7 @@ static bool exists(const char *path)
 {
     FILE *file = fopen(path, "rb");
 
+    must(file || errno == ENOENT ? MSW_OK : MSW_E_IO, path); /* there, but not to be read */
     if (file)
         fclose(file);
     return file != NULL;

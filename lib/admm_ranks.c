@@ -2,6 +2,7 @@
 /* Data-parallel runs. Every decision is made of what all ranks have summed up, so that
  * all make the same and none waits for one that has left. */
 #include "admm.h"
+#include "bytes.h"
 
 #include <math.h>
 
@@ -88,6 +89,25 @@ msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop, doubl
     return failure_elsewhere(admm, told);
 }
 
+static uint64_t hash_double(uint64_t h, double x)
+{
+    const uint64_t bits = msw__double_bits(x);
+
+    return msw__hash_word(msw__hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
+}
+
+/* Of what decides how much the ranks exchange, and which the hash of a solver leaves out. */
+static uint64_t hash_exchanges(const msw_admm *admm, uint64_t h)
+{
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw__layer *l = &admm->layers[i];
+
+        h = msw__hash_word(h, l->plan ? (uint32_t)l->plan->block_count : 0);
+        h = msw__hash_word(h, l->project != NULL);
+    }
+    return hash_double(h, admm->budget.target);
+}
+
 /* The sum of the hashes' halves, which are exact in double, is a multiple of each rank's
  * own when all are equal; and when they are not, one rank at least sees it. */
 msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark, msw_status status)
@@ -98,7 +118,7 @@ msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark, msw_status status)
 
     if (!msw__ranks_many(admm))
         return MSW_OK;
-    hash = msw__hash_word(msw__admm_hash(admm) + mark, 0);
+    hash = hash_exchanges(admm, msw__hash_word(msw__admm_hash(admm) + mark, 0));
     sums[0] = own[0] = (double)(hash >> 32);
     sums[1] = own[1] = (double)(hash & UINT32_MAX);
     sum = allreduce(admm, sums, 2, MSW_REAL_DOUBLE);

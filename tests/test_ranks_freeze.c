@@ -110,6 +110,24 @@ static void test_freeze_unlike(void **state)
     close_group();
 }
 
+/* What the ranks exchange depends on more than the weights: nothing is exchanged. */
+static void test_freeze_other_options(void **state)
+{
+    (void)state;
+    open_group(2);
+    assert_int_equal(msw_admm_set_projection(ranks[1].admm, 0, thin_out, &ranks[1]),
+                     MSW_OK);
+    freeze_group();
+    assert_all(MSW_E_INVAL);
+    close_group();
+    open_group(2);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(msw_admm_set_budget(ranks[i].admm, 100000 + i, NULL), MSW_OK);
+    freeze_group();
+    assert_all(MSW_E_INVAL);
+    close_group();
+}
+
 /* Allocations, tasks and sums that fail: on all ranks, with nothing changed, and it can be
  * tried again. */
 typedef enum freeze_fault { FAULT_MEMORY, FAULT_POOL, FAULT_SUM } freeze_fault;
@@ -165,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_freeze_budget),
         cmocka_unit_test(test_freeze_unlike),
+        cmocka_unit_test(test_freeze_other_options),
         cmocka_unit_test(test_freeze_fails),
     };
 

@@ -138,6 +138,8 @@ settings parse(int argc, char **argv)
             parse_option(s, argv[i], argv[i + 1]);
     if (s.save.empty() || argc % 2 == 0)
         throw std::runtime_error(usage);
+    if (s.choose_every < 1 || !(s.settled >= 0 && s.settled <= 1))
+        throw std::runtime_error("--choose-every: at least 1; --settled: 0 to 1");
     if (s.method == "latent" &&
         (s.compressing.bytes <= 0 || s.fixed || s.compressing.importance))
         throw std::runtime_error("--method latent needs --bytes and takes neither --fixed "

@@ -231,8 +231,8 @@ typedef struct msw_host {
      * For data-parallel training, below: replace each of the @p count floats or doubles
      * at @p data by the sum of those that the ranks gave, on every rank to the same bits;
      * added in the order of the ranks they do not depend on timing either. Anything but
-     * 0 is an error, on which the other ranks must not be left waiting. Not called where
-     * rank_count is at most 1.
+     * 0 is an error, on which the other ranks must not be left waiting: let the same call
+     * fail on all. Not called where rank_count is at most 1.
      */
     int (*allreduce)(void *data, size_t count, msw_real type, void *user);
     uint32_t rank, rank_count; /**< rank < rank_count; 0 and 0: one process */
@@ -273,8 +273,8 @@ MSW_API void msw_sensitivity_point_init_sized(msw_sensitivity_point *p, size_t s
 /* Data-parallel training: processes or threads, the ranks, each with a solver and weights
  * of its own and a part of the data.
  *
- * In msw_admm_run() all ranks have the same layers, options and weights, and ask for the
- * same number of iterations. loss_gradient gives the loss and the gradient of the rank's
+ * In msw_admm_run() all ranks have the same layers, plans, options, budgets, importances
+ * and weights, and ask for the same number of iterations. loss_gradient gives the loss and the gradient of the rank's
  * own mini-batch; the run takes their means over the ranks, so that every rank does the
  * same step. In an update each rank chooses the classes of its share of the layers, and
  * the choices are exchanged. After every update the ranks compare msw_admm_hash(): when
@@ -283,7 +283,8 @@ MSW_API void msw_sensitivity_point_init_sized(msw_sensitivity_point *p, size_t s
  * or stops on one rank ends the run on all: with its own status there, and with the same
  * status elsewhere. So a NaN on one rank is MSW_E_NUMERIC on every rank, and no rank
  * takes that step. Only a step that fails on some ranks may leave them one step apart.
- * MSW_E_INVAL for the host struct itself is not told to the other ranks.
+ * MSW_E_INVAL for the solver or the host struct itself, and for a call inside a callback, is
+ * not told to the other ranks.
  *
  * msw_admm_freeze_ranks() freezes in the same way; msw_admm_freeze(), which every rank may
  * call as if it were alone, does all of the work on each of them.
@@ -481,7 +482,8 @@ MSW_API msw_status msw_admm_freeze(msw_admm *admm) MSW_NODISCARD;
  * only allreduce, its user, rank and rank_count count. Ends with the same bits on every
  * rank, those of msw_admm_freeze(). The ranks compare msw_admm_hash() before: MSW_E_INVAL
  * on all when they are not equal. What fails on one rank fails on all, with nothing
- * changed; of MSW_E_INVAL for the host struct itself the others do not hear.
+ * changed; of MSW_E_INVAL for the solver or the host struct itself, and for a call inside a
+ * callback, the others do not hear.
  */
 MSW_API msw_status msw_admm_freeze_ranks(msw_admm *admm,
                                          const msw_host *host) MSW_NODISCARD;

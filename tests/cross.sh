@@ -31,7 +31,10 @@ s390x)
         pkg-config python3-numpy
     triplet=s390x-linux-gnu compiler="['s390x-linux-gnu-gcc'"
     prefix=s390x-linux-gnu- family=s390x endian=big
-    wrapper="['qemu-s390x', '-L', '/usr/s390x-linux-gnu', '-E', 'LD_LIBRARY_PATH=@LIBS@']"
+    # not -L, which moves paths of the tests as well, "/" first of all
+    loader=/usr/s390x-linux-gnu/lib
+    compiler="$compiler, '-Wl,--dynamic-linker=$loader/ld64.so.1'"
+    wrapper="['qemu-s390x', '-E', 'LD_LIBRARY_PATH=@LIBS@:$loader']"
     ;;
 *)
     echo "$0: i386 or s390x, not $architecture" >&2

@@ -6,11 +6,18 @@
 #include "fixture.h"
 #include "internal.h"
 #include "merge.h"
+#include "packed.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { FORMS = 3 }; /* msw_encoding */
+
+/* The last is not there on machines that are not little-endian. */
+static uint32_t forms(void)
+{
+    return msw__packed_native() ? FORMS : FORMS - 1;
+}
 
 static msw_store_options form(uint32_t encoding)
 {
@@ -103,7 +110,7 @@ static void check_forms(fixture *f)
         uint8_t *files[FORMS];
         size_t sizes[FORMS];
 
-        for (uint32_t k = 0; k < FORMS; k++) {
+        for (uint32_t k = 0; k < forms(); k++) {
             const msw_store_options o = form(k);
 
             files[k] = file_of(&sizes[k], f->ctx, u, &o);
@@ -111,8 +118,8 @@ static void check_forms(fixture *f)
             check_same(u, again);
             msw_unified_free(again);
         }
-        for (uint32_t from = 0; from < FORMS; from++)
-            for (uint32_t to = 0; to < FORMS; to++) {
+        for (uint32_t from = 0; from < forms(); from++)
+            for (uint32_t to = 0; to < forms(); to++) {
                 size_t size;
                 uint8_t *data = converted(&size, f->ctx, files[from], sizes[from], to);
 
@@ -125,7 +132,7 @@ static void check_forms(fixture *f)
                 msw_unified_free(again);
                 free(data);
             }
-        for (uint32_t k = 0; k < FORMS; k++)
+        for (uint32_t k = 0; k < forms(); k++)
             free(files[k]);
         msw_unified_free(u);
     }
@@ -439,7 +446,7 @@ static void test_every_map(void **state)
         #form_name " " #name, name, set_up_##form_name, damage_tear_down, NULL       \
     }
 #define MERGE_DAMAGES(name) \
-    MERGE_DAMAGE(name, plain), MERGE_DAMAGE(name, transport), MERGE_DAMAGE(name, packed)
+    MERGE_DAMAGE(name, plain), MERGE_DAMAGE(name, transport)
 
 int main(void)
 {
@@ -453,7 +460,14 @@ int main(void)
         MERGE_DAMAGES(test_every_bit),
         MERGE_DAMAGES(test_every_bit_repaired),
         MERGE_DAMAGES(test_every_map),
+        MERGE_DAMAGE(test_section, packed),
+        MERGE_DAMAGE(test_every_truncation, packed),
+        MERGE_DAMAGE(test_every_bit, packed),
+        MERGE_DAMAGE(test_every_bit_repaired, packed),
+        MERGE_DAMAGE(test_every_map, packed),
     };
+    enum { ALL = sizeof tests / sizeof *tests, PACKED = 5 };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return _cmocka_run_group_tests("tests", tests, msw__packed_native() ? ALL : ALL - PACKED,
+                                   NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Writers and readers when memory fails; see oom.h. */
 #include "oom.h"
+#include "packed.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -362,6 +363,8 @@ static const scenario scenarios[] = {
     {"reader_unified transport", set_up_transport_reader, read_unified,
      oom_digest_unified},
     {"reader_tensor transport", set_up_transport_reader, read_tensor, oom_digest_tensor},
+    {"reader_gemm transport", set_up_transport_reader, make_gemm, digest_gemm},
+    /* the packed form, PACKED of them */
     {"writer_add_unified packed", set_up_writer, write_packed, digest_written},
     {"writer_add_unified packed groups", set_up_groups, write_packed, digest_written},
     {"writer_add_all", set_up_convert, convert, digest_writer},
@@ -369,7 +372,6 @@ static const scenario scenarios[] = {
     {"reader_gemm in place", set_up_in_place, make_gemm, digest_gemm},
     {"reader_gemm copied", set_up_copied, make_gemm, digest_gemm},
     {"reader_gemm repacked", set_up_repacked, make_gemm, digest_gemm},
-    {"reader_gemm transport", set_up_transport_reader, make_gemm, digest_gemm},
     {"reader_conv in place", set_up_in_place, make_conv, digest_conv},
     {"reader_conv groups", set_up_packed_groups, make_conv, digest_conv},
     {"reader_unified groups", set_up_packed_groups, read_unified, oom_digest_unified},
@@ -377,5 +379,8 @@ static const scenario scenarios[] = {
 
 int main(void)
 {
-    return oom_main(scenarios, sizeof scenarios / sizeof *scenarios);
+    enum { ALL = sizeof scenarios / sizeof *scenarios, PACKED = 10 };
+
+    /* Where there is no such form, test_packed_convert sees that it is refused. */
+    return oom_main(scenarios, msw__packed_native() ? ALL : ALL - PACKED);
 }

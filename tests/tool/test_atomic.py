@@ -72,7 +72,7 @@ class Overwriting(ToolCase):
         for command, name in (('compress', 'x.msw'), ('export', 'x.npz'),
                               ('export', 'x.safetensors')):
             done = subprocess.run(
-                [self.program, command, 'b.npz', '-o', name, '-q'], capture_output=True,
+                [*self.program, command, 'b.npz', '-o', name, '-q'], capture_output=True,
                 preexec_fn=small_files)
             self.assertEqual(done.returncode, IO, done.stderr)
             self.assertIn(name.encode(), done.stderr)
@@ -86,7 +86,7 @@ class Killing(ToolCase):
     def start(self, output):
         arguments = (['compress'] if output.endswith('.msw') else ['export']) + [
             '-f', '-q', 'a.npz', '-o', output]
-        return subprocess.Popen([self.program, *arguments], stderr=subprocess.DEVNULL,
+        return subprocess.Popen([*self.program, *arguments], stderr=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL)
 
     def kill_often(self, output, number):

@@ -187,7 +187,7 @@ class ExitCodes(ToolCase):
         self.run_msw('compress', 'a.npz', '-o', 'no/x.msw', code=IO, says='no/x.msw')
         self.run_msw('export', '-f', 'a.npz', '-o', '/dev/full.npz/x.npz', code=IO)
         with open('/dev/full', 'w') as full:
-            done = subprocess.run([self.program, 'info', 'a.npz'], stdout=full, stderr=-1)
+            done = subprocess.run([*self.program, 'info', 'a.npz'], stdout=full, stderr=-1)
         self.assertEqual(done.returncode, IO)
 
     def test_npy_holds_one_tensor(self):
@@ -202,12 +202,12 @@ class ExitCodes(ToolCase):
 class Progress(ToolCase):
     def stderr_of(self, *arguments, terminal):
         if not terminal:
-            done = subprocess.run([self.program, *arguments], capture_output=True,
+            done = subprocess.run([*self.program, *arguments], capture_output=True,
                                   text=True)
             self.assertEqual(done.returncode, OK)
             return done.stderr
         ours, theirs = pty.openpty()
-        subprocess.run([self.program, *arguments], stdout=subprocess.DEVNULL, stderr=theirs,
+        subprocess.run([*self.program, *arguments], stdout=subprocess.DEVNULL, stderr=theirs,
                        check=True)
         os.close(theirs)
         said = os.read(ours, 1 << 16).decode()

@@ -22,7 +22,7 @@ class Tutorial(ToolCase):
             'fc2.weight': ('F32', self.normal(10, 50)),
             'fc2.bias': ('F32', self.normal(10))})
         os.mkdir('bin')
-        os.symlink(self.program, 'bin/msw')
+        os.symlink(self.program[-1], 'bin/msw')
         os.symlink(RUN_LAYER, 'bin/run_layer')
 
     def test_commands(self):

@@ -2,6 +2,7 @@
 """What the tests of msw share: running it, and safetensors written from its definition."""
 import json
 import os
+import shlex
 import shutil
 import struct
 import subprocess
@@ -61,7 +62,7 @@ def from_bf16(array):
 
 
 class ToolCase(unittest.TestCase):
-    program = None
+    program = None # and what runs it, for another processor than ours
 
     def setUp(self):
         self.random = np.random.default_rng(7)
@@ -82,7 +83,7 @@ class ToolCase(unittest.TestCase):
 
     def run_msw(self, *arguments, code=OK, says=None):
         """Gives standard output. says: what the standard error must hold."""
-        done = subprocess.run([self.program, *map(str, arguments)], capture_output=True,
+        done = subprocess.run([*self.program, *map(str, arguments)], capture_output=True,
                               text=True, errors='replace', timeout=100)
         self.assertEqual(done.returncode, code, f'{arguments}: {done.stderr}')
         if says is not None:
@@ -101,5 +102,6 @@ class ToolCase(unittest.TestCase):
 
 
 def main():
-    ToolCase.program = os.path.abspath(sys.argv.pop(1))
+    wrapper = shlex.split(os.environ.get('MESON_EXE_WRAPPER', ''))
+    ToolCase.program = [*wrapper, os.path.abspath(sys.argv.pop(1))]
     unittest.main()

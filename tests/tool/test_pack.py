@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unittest
 
 import numpy as np
 from toolcase import INPUT, IO, USAGE, ToolCase, main
@@ -10,6 +11,22 @@ from toolcase import INPUT, IO, USAGE, ToolCase, main
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+NATIVE = os.environ.get('MSW_TEST_ENDIAN', sys.byteorder) == 'little'
+
+
+@unittest.skipIf(NATIVE, 'on big-endian machines')
+class Missing(ToolCase):
+    """There is no packed form on such machines: nothing is written, nothing is read."""
+    def test_refused(self):
+        golden = f'{TESTS}/golden/ok-1'
+        self.run_msw('pack', golden + '.msw', '-o', 'y.msw', code=INPUT,
+                     says='no packed form for such processors')
+        self.run_msw('export', golden + '-packed.msw', '-o', 'y.npz', code=INPUT,
+                     says='packed for another kind of machine')
+        self.assert_only()
+
+
+@unittest.skipUnless(NATIVE, 'big-endian machines have no packed form')
 class Pack(ToolCase):
     def setUp(self):
         super().setUp()

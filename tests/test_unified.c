@@ -289,7 +289,7 @@ static void test_info(void **state)
     assert_int_equal(info.unified_weights, 6 + 2 + 3);
     assert_int_equal(info.bytes, (2 * 9 + 11 + 32 * (3 + 13) + 7) / 8);
     assert_int_equal(info.bytes_dense, 140);
-    assert_true(info.bits_per_weight == 8 * (double)info.bytes / 35);
+    assert_true(fabs(info.bits_per_weight - 8 * (double)info.bytes / 35) < 1e-12);
     assert_int_equal(info.multiplications, 13 + 2 + 2 + 1);
     assert_int_equal(info.additions, 13 + 11);
     assert_ptr_equal(msw_unified_ref(u), u);

@@ -151,7 +151,7 @@ MSW_API void msw_writer_free(msw_writer *writer);
  * plain, all f32. MSW_E_EXISTS: the name is taken. MSW_E_RANGE: a value is too large for
  * f16 (above 65504) or has too many steps: nothing is added. The plan, permutations
  * included, is stored with them. MSW_E_UNSUPPORTED: in the packed form, for processors that
- * this build has no kernels for.
+ * this build has no kernels for, and on machines that are not little-endian.
  */
 MSW_API msw_status msw_writer_add_unified(msw_writer *writer, const char *name,
                                           const msw_unified *u,
@@ -223,7 +223,8 @@ MSW_API msw_status msw_reader_find(size_t *out, const msw_reader *reader,
                                    const char *name) MSW_NODISCARD;
 
 /** Load weights, with a plan of their own. The result is independent of the reader.
- * MSW_E_NOTFOUND: no such name; MSW_E_INVAL: it is a plain tensor. */
+ * MSW_E_NOTFOUND: no such name; MSW_E_INVAL: it is a plain tensor. MSW_E_UNSUPPORTED:
+ * it has the packed form, and this machine is not little-endian. */
 MSW_API msw_status msw_reader_unified(msw_unified **out, msw_reader *reader,
                                       const char *name) MSW_NODISCARD;
 /** Load a plain tensor, into a new owned one. MSW_E_INVAL: it is a unified one. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Malformed input: a reason and exit code 3, never a crash, never an output file."""
 import io
+import os
 import struct
 import zipfile
 
@@ -16,6 +17,10 @@ def npy_bytes(header, data=b'', version=1):
     text = header.encode('latin1')
     return (b'\x93NUMPY' + bytes([version, 0]) +
             struct.pack('<H' if version == 1 else '<I', len(text)) + text + data)
+
+
+# what a size says that a machine of 32 bits does not have
+TOO_LARGE = 'integer' if os.environ.get('MSW_TEST_POINTER') == '4' else None
 
 
 class Damage(ToolCase):
@@ -59,8 +64,8 @@ class Damage(ToolCase):
                 ('belong to no tensor', {'a': record(0, 12, [3])}),
                 ('belong to no tensor', {}),
                 ('do not fit', {'a': record(shape=[5])}),
-                ('do not fit', {'a': record(shape=[2**62, 2**62])}),
-                ('do not fit', {'a': record(shape=[2**62 + 1, 4])}),
+                (TOO_LARGE or 'do not fit', {'a': record(shape=[2**62, 2**62])}),
+                (TOO_LARGE or 'do not fit', {'a': record(shape=[2**62 + 1, 4])}),
                 ('dimension', {'a': record(shape=[-4])}),
                 ('dimension', {'a': record(shape=[4.0])}),
                 ('dimension', {'a': record(shape=['4'])}),
@@ -118,8 +123,8 @@ class Damage(ToolCase):
                 ('tuple', good.replace('(4,)', '(4.0,)')),
                 ('dimension', good.replace('(4,)', '(,)')),
                 ('dimension', good.replace('(4,)', '(99999999999999999999,)')),
-                ('overflow', good.replace('(4,)', f'({2**62}, {2**62})')),
-                ('cut short', good.replace('(4,)', f'({2**50},)')),
+                (TOO_LARGE or 'overflow', good.replace('(4,)', f'({2**62}, {2**62})')),
+                (TOO_LARGE or 'cut short', good.replace('(4,)', f'({2**50},)')),
                 ('tuple', good.replace('(4,)', '(4)')),
                 ('tuple', good.replace('(4,)', '[4]')),
                 ('32 dimensions', good.replace('(4,)', '(' + '1,' * 33 + ')')),
@@ -146,7 +151,7 @@ class Damage(ToolCase):
 
     def test_npy_huge_claim_costs_nothing(self):
         self.refuse(npy_bytes("{'descr': '<f4', 'fortran_order': False, 'shape': "
-                              f'({2**60},)' + ', }\n', bytes(64)), 'cut short')
+                              f'({2**60},)' + ', }\n', bytes(64)), TOO_LARGE or 'cut short')
 
     def npz(self, members, method=zipfile.ZIP_STORED):
         content = io.BytesIO()

@@ -191,6 +191,9 @@ static msw_status probe_plan(msw_plan_info *out, uint64_t *map, msw_reader *r, s
         return status;
     msw_plan_info_init(out);
     status = msw_plan_get_info(out, plan);
+    if (!status && msw__node_levels(plan, 0, 0, msw__record_levels(c)) !=
+                       msw__record_levels(c))
+        status = fail_entry(r, i, MSW_E_FORMAT, "levels that no node can have");
     *map = !msw__record_levels(c)             ? 0
            : c->flags & MSW__RECORD_TRANSPORT ? 1
                                               : 1 + (uint64_t)msw__merge_map_bytes(
@@ -212,7 +215,8 @@ static bool check_packed(const msw__record *c)
 static bool check_payload(const msw__record *c, const msw__class_code *code,
                           size_t blocks)
 {
-    const unsigned shift = 2 * msw__record_levels(c);
+    const unsigned shift =
+        c->flags & MSW__RECORD_PACKED ? 0 : 2 * msw__record_levels(c);
     const size_t nodes = (blocks >> shift) + !!(blocks & (((size_t)1 << shift) - 1));
 
     if (c->flags & MSW__RECORD_PACKED && c->payload % MSW__FILE_ALIGN)

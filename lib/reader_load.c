@@ -134,6 +134,8 @@ static msw_status load_classes(uint8_t *out, const uint8_t *levels, msw__job *j,
     if (!msw__class_code_from(&code, record->classes))
         return msw__job_fail(j, MSW_E_FORMAT, "its classes");
     map_bytes = msw__class_map_bytes(&code, nodes);
+    if (map_bytes > j->entry->payload.length)
+        return msw__job_fail(j, MSW_E_FORMAT, "payload and class map do not agree");
     status = next_bytes(j, out + blocks - map_bytes, map_bytes);
     if (status)
         return status;

@@ -38,11 +38,13 @@ msw_status msw__admm_reserve_sums(msw_admm *admm, const msw__layer *layers)
     }
     if (most <= admm->mask_sum_count)
         return MSW_OK;
-    msw__admm_free_sums(admm);
     status = msw__alloc(&memory, admm->ctx, most, sizeof *admm->masking.sums);
+    if (status)
+        return status;
+    msw__admm_free_sums(admm);
     admm->masking.sums = memory;
-    admm->mask_sum_count = status ? 0 : most;
-    return status;
+    admm->mask_sum_count = most;
+    return MSW_OK;
 }
 
 void msw__admm_free_sums(msw_admm *admm)

@@ -143,8 +143,10 @@ msw_status msw__encode_unified(msw__item *item, msw_context *ctx, const msw_unif
         return status;
     out = item->payload.data;
     status = put_classes(out, ctx, u, code);
+    if (status)
+        return status;
     out += map_bytes;
-    if (!status && o->magnitudes == MSW_DTYPE_F16)
+    if (o->magnitudes == MSW_DTYPE_F16)
         status = put_magnitudes_f16(out, u, &l);
     else
         put_magnitudes_f32(out, u);

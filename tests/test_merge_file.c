@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Merged blocks in files: every form keeps them, bit for bit, and refuses what is none. */
+#include "bytes.h"
 #include "container.h"
 #include "damage.h"
 #include "file_format.h"
@@ -441,6 +442,105 @@ static void test_every_map(void **state)
     assert_true(accepted >= map.size);
 }
 
+/* Pruned blocks of one weight, 16 by 16 of them merged where @p merged. */
+static uint8_t *pruned_file(size_t *size, msw_context *ctx, size_t rows, size_t columns,
+                            uint32_t groups, bool merged)
+{
+    const size_t shape[] = {rows, columns};
+    const msw_store_options o = form(MSW_ENCODING_PLAIN);
+    uint8_t *const classes = malloc(rows * columns), *const levels = calloc(rows, columns);
+    msw_plan_options p;
+    msw_tensor *t;
+    msw_plan *plan;
+    msw_unified *u;
+    uint8_t *data;
+
+    assert_non_null(classes);
+    assert_non_null(levels);
+    memset(classes, MSW_CLASS_PRUNED, rows * columns);
+    for (size_t i = 0; merged && i < 16; i++)
+        memset(levels + i * columns, 4, 16);
+    msw_plan_options_init(&p);
+    p.block_rows = p.block_columns = 1;
+    p.groups = groups;
+    assert_int_equal(msw_tensor_new(&t, ctx, shape, 2), MSW_OK);
+    assert_int_equal(msw_plan_new(&plan, ctx, shape, 2, &p), MSW_OK);
+    assert_int_equal(msw_unified_new_merged(&u, plan, t, classes, levels, rows * columns),
+                     MSW_OK);
+    data = file_of(size, ctx, u, &o);
+    msw_unified_free(u);
+    msw_plan_free(plan);
+    msw_tensor_free(t);
+    free(levels);
+    free(classes);
+    return data;
+}
+
+/* The file's record claims level 4 and a payload of so many bytes, and gets no more. */
+static uint8_t *claiming_file(size_t *size, uint8_t *data, uint64_t payload)
+{
+    enum { COUNT = 4, FLAGS = COUNT + 4, PAYLOAD = COUNT + 32 }; /* format.md 4 */
+    static uint8_t map[] = {4};
+    container_section sections[16];
+    size_t count = container_sections(sections, data, *size);
+    bool mapped = false;
+    uint8_t *out;
+
+    for (size_t i = 0; i < count; i++) {
+        if (sections[i].type == MSW__SECTION_INDEX) {
+            sections[i].data[FLAGS] |= 4 << 4;
+            msw__store64(sections[i].data + PAYLOAD, payload);
+        }
+        if (sections[i].type == MSW__SECTION_UNIFIED)
+            sections[i].size = (size_t)payload;
+        mapped = mapped || sections[i].type == MSW__SECTION_MERGE_MAP;
+    }
+    if (!mapped)
+        sections[count++] =
+            (container_section){MSW__SECTION_MERGE_MAP, 1, map, sizeof map};
+    out = container_build(size, sections, count);
+    container_repair(out, *size);
+    free(data);
+    return out;
+}
+
+/* Blocks that are not merged need more of a class map than the highest level says. */
+static void test_short_class_map(void **state)
+{
+    msw_context *ctx;
+    msw_reader *r;
+    msw_unified *u;
+    size_t size;
+    uint8_t *data;
+
+    (void)state;
+    assert_int_equal(msw_context_new(&ctx, NULL), MSW_OK);
+    data = pruned_file(&size, ctx, 16, 4096, 1, true);
+    data = claiming_file(&size, data, 32);
+    assert_int_equal(msw_reader_open_buffer(&r, ctx, data, size, NULL), MSW_OK);
+    assert_int_equal(msw_reader_unified(&u, r, "w"), MSW_E_FORMAT);
+    msw_reader_free(r);
+    free(data);
+    msw_context_free(ctx);
+}
+
+/* Nor does a payload of no size for blocks that cannot be merged make memory for them. */
+static void test_impossible_level(void **state)
+{
+    msw_context *ctx;
+    msw_reader *r;
+    size_t size;
+    uint8_t *data;
+
+    (void)state;
+    assert_int_equal(msw_context_new(&ctx, NULL), MSW_OK);
+    data = pruned_file(&size, ctx, 4096, 1, 4096, false);
+    data = claiming_file(&size, data, 4096 / 2048);
+    assert_int_equal(msw_reader_open_buffer(&r, ctx, data, size, NULL), MSW_E_FORMAT);
+    free(data);
+    msw_context_free(ctx);
+}
+
 #define MERGE_DAMAGE(name, form_name)                                                \
     {                                                                                \
         #form_name " " #name, name, set_up_##form_name, damage_tear_down, NULL       \
@@ -455,6 +555,8 @@ int main(void)
         cmocka_unit_test(test_rounded),
         cmocka_unit_test(test_smaller),
         cmocka_unit_test(test_all_pruned),
+        cmocka_unit_test(test_short_class_map),
+        cmocka_unit_test(test_impossible_level),
         MERGE_DAMAGES(test_section),
         MERGE_DAMAGES(test_every_truncation),
         MERGE_DAMAGES(test_every_bit),

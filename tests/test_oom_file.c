@@ -4,6 +4,7 @@
 #include "packed.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Files */
@@ -29,6 +30,41 @@ static msw_status set_up_writer(world *w)
 static msw_status write_unified(world *w)
 {
     return msw_writer_add_unified(w->writer, "weights", w->u, NULL);
+}
+
+/* Blocks of four merged, with fewer bytes of magnitudes than floats would take. */
+static msw_status set_up_merged(world *w)
+{
+    msw_status status = oom_set_up_unified(w);
+    const msw_unified *u = w->u;
+    msw_plan_info info;
+    msw_unified *merged;
+    uint8_t levels[256], classes[256];
+
+    msw_plan_info_init(&info);
+    if (!status)
+        status = msw_plan_get_info(&info, msw_unified_plan(u));
+    if (status)
+        return status;
+    memset(levels, 1, sizeof levels);
+    levels[info.block_count - 1] = 0; /* alone in its corner */
+    memset(classes, MSW_CLASS_UNIFIED, sizeof classes);
+    status = msw_unified_new_merged(&merged, msw_unified_plan(u), w->tensor, classes, levels,
+                                    (size_t)info.block_count);
+    if (status)
+        return status;
+    msw_unified_free(w->u);
+    w->u = merged;
+    return new_writer(w);
+}
+
+static msw_status write_halves(world *w)
+{
+    msw_store_options o;
+
+    msw_store_options_init(&o);
+    o.magnitudes = MSW_DTYPE_F16;
+    return msw_writer_add_unified(w->writer, "weights", w->u, &o);
 }
 
 static msw_status write_tensor(world *w)
@@ -347,6 +383,7 @@ static msw_status convert(world *w)
 static const scenario scenarios[] = {
     {"writer_new", NULL, new_writer, digest_writer},
     {"writer_add_unified", set_up_writer, write_unified, digest_written},
+    {"writer_add_unified merged", set_up_merged, write_halves, digest_written},
     {"writer_add_tensor", set_up_writer, write_tensor, digest_written},
     {"writer_add_unified transport", set_up_writer, write_transport_unified,
      digest_written},

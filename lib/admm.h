@@ -360,6 +360,7 @@ msw_status msw__admm_soften(msw_admm *admm) MSW_NODISCARD;
 
 uint64_t msw__admm_hash(const msw_admm *admm);
 uint64_t msw__hash_word(uint64_t h, uint32_t word);
+uint64_t msw__hash_words(uint64_t h, uint64_t two);
 
 enum { MSW__OLDEST_HOST = offsetof(msw_host, allreduce) };
 

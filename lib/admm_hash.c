@@ -12,6 +12,11 @@ uint64_t msw__hash_word(uint64_t h, uint32_t word)
     return (h ^ word) * PRIME;
 }
 
+uint64_t msw__hash_words(uint64_t h, uint64_t two)
+{
+    return msw__hash_word(msw__hash_word(h, (uint32_t)two), (uint32_t)(two >> 32));
+}
+
 static uint64_t hash_floats(uint64_t h, const float *x, size_t stride, size_t count)
 {
     for (size_t i = 0; i < count; i++)

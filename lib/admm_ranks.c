@@ -89,13 +89,6 @@ msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop, doubl
     return failure_elsewhere(admm, told);
 }
 
-static uint64_t hash_double(uint64_t h, double x)
-{
-    const uint64_t bits = msw__double_bits(x);
-
-    return msw__hash_word(msw__hash_word(h, (uint32_t)bits), (uint32_t)(bits >> 32));
-}
-
 /* Of what decides how much the ranks exchange, and which the hash of a solver leaves out. */
 static uint64_t hash_exchanges(const msw_admm *admm, uint64_t h)
 {
@@ -105,7 +98,7 @@ static uint64_t hash_exchanges(const msw_admm *admm, uint64_t h)
         h = msw__hash_word(h, l->plan ? (uint32_t)l->plan->block_count : 0);
         h = msw__hash_word(h, l->project != NULL);
     }
-    return hash_double(h, admm->budget.target);
+    return msw__hash_words(h, msw__double_bits(admm->budget.target));
 }
 
 /* The sum of the hashes' halves, which are exact in double, is a multiple of each rank's

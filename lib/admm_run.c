@@ -200,8 +200,7 @@ static msw_status start_ranks(run *r, msw_status status)
     const msw_admm *admm = r->admm;
     uint64_t mark = msw__hash_word(admm->updates, (uint32_t)admm->since);
 
-    mark = msw__hash_word(mark, (uint32_t)r->iterations);
-    mark = msw__hash_word(mark, (uint32_t)(r->iterations >> 32));
+    mark = msw__hash_words(mark, r->iterations);
     mark = msw__hash_word(mark, (uint32_t)admm->options.update_every);
     status = msw__ranks_agree(r->admm, status, NULL, NULL);
     return status ? status : msw__ranks_compare(r->admm, mark, MSW_E_INVAL);

@@ -61,8 +61,6 @@ static void block_means(rating *x, const msw__strip *s, const msw__update_job *j
                                    : (double)(s->rows * n);
         const double m = total(x->sums.absolute + first, n) / h;
 
-        if (j->weights)
-            j->weights[s->block + b] = (float)h;
         for (size_t c = first; c < first + n; c++)
             x->magnitude[c] = m;
         j->magnitudes[s->block + b] = (float)m;

@@ -25,7 +25,6 @@ typedef struct msw__update_job {
     double ratio;             /* U' = ratio * U */
     msw__candidate *candidates;
     float *magnitudes;        /* one per block: what unifying it takes */
-    float *weights;           /* one per block: the sum of h; NULL: not needed */
     const uint8_t *classes;   /* those of Z' */
     msw__admm_sums *sums;     /* one per task */
 } msw__update_job;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A training that is saved, ended, and resumed in another solver goes on bit for bit. */
+#include "file_fixture.h"
 #include "trainee.h"
 
 #include <stdlib.h>
@@ -102,10 +103,7 @@ static void check_progress(fixture *f)
     o.t.own.done = TRAINEE_EVERY;
     assert_int_equal(msw_writer_add_metadata(o.writer, "host", &o.t.own, sizeof o.t.own),
                      MSW_OK);
-    size = (size_t)msw_writer_bytes(o.writer);
-    bytes = malloc(size);
-    assert_non_null(bytes);
-    assert_int_equal(msw_writer_write_buffer(o.writer, bytes, size), MSW_OK);
+    bytes = file_written(o.writer, &size);
     trainee_train(&o.t, TRAINEE_STEPS);
     end = trainee_saved(&end_size, &o.t);
     assert_int_equal(trainee_load(&o.t, bytes, size), MSW_OK);

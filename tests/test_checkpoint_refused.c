@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "checkpoint.h"
 #include "container.h"
+#include "file_fixture.h"
 #include "file_format.h"
 #include "trainee.h"
 
@@ -146,10 +147,7 @@ static msw_status load_frozen(trainee *t, msw_reader *r, msw_unified *frozen)
         assert_int_equal(msw_reader_get_entry(&e, r, i), MSW_OK);
         copy_entry(w, r, &e, frozen);
     }
-    size = (size_t)msw_writer_bytes(w);
-    bytes = malloc(size);
-    assert_non_null(bytes);
-    assert_int_equal(msw_writer_write_buffer(w, bytes, size), MSW_OK);
+    bytes = file_written(w, &size);
     status = trainee_load(t, bytes, size);
     free(bytes);
     msw_writer_free(w);

@@ -2,6 +2,7 @@
 /* The group envelope: its minimum against all labellings of the blocks, its limits, and the
  * Z step of a solver by its definition. */
 #include "envelope.h"
+#include "file_fixture.h"
 #include "fixture.h"
 
 #include <msw/msw.h>
@@ -457,10 +458,7 @@ static void check_file(fixture *f)
     assert_int_equal(msw_admm_update(t.admm), MSW_OK);
     assert_int_equal(msw_writer_new(&writer, f->ctx), MSW_OK);
     assert_int_equal(msw_admm_save(writer, t.admm), MSW_OK);
-    size = (size_t)msw_writer_bytes(writer);
-    bytes = malloc(size);
-    assert_non_null(bytes);
-    assert_int_equal(msw_writer_write_buffer(writer, bytes, size), MSW_OK);
+    bytes = file_written(writer, &size);
     msw_writer_free(writer);
     assert_int_equal(msw_reader_open_buffer(&reader, f->ctx, bytes, size, NULL), MSW_OK);
     assert_int_equal(msw_admm_load(t.other, reader), MSW_E_INVAL); /* its own projection */

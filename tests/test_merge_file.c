@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "container.h"
 #include "damage.h"
+#include "file_fixture.h"
 #include "file_format.h"
 #include "fixture.h"
 #include "internal.h"
@@ -29,17 +30,6 @@ static msw_store_options form(uint32_t encoding)
     return o;
 }
 
-static uint8_t *written(msw_writer *w, size_t *size)
-{
-    uint8_t *data;
-
-    *size = (size_t)msw_writer_bytes(w);
-    data = malloc(*size);
-    assert_non_null(data);
-    assert_int_equal(msw_writer_write_buffer(w, data, *size), MSW_OK);
-    return data;
-}
-
 static uint8_t *file_of(size_t *size, msw_context *ctx, const msw_unified *u,
                         const msw_store_options *o)
 {
@@ -48,7 +38,7 @@ static uint8_t *file_of(size_t *size, msw_context *ctx, const msw_unified *u,
 
     assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
     assert_int_equal(msw_writer_add_unified(w, "w", u, o), MSW_OK);
-    data = written(w, size);
+    data = file_written(w, size);
     msw_writer_free(w);
     return data;
 }
@@ -75,7 +65,7 @@ static uint8_t *converted(size_t *size, msw_context *ctx, const uint8_t *data,
     assert_int_equal(msw_reader_open_buffer(&r, ctx, data, data_size, NULL), MSW_OK);
     assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
     assert_int_equal(msw_writer_add_all(w, r, &o), MSW_OK);
-    out = written(w, size);
+    out = file_written(w, size);
     msw_writer_free(w);
     msw_reader_free(r);
     return out;

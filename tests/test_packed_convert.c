@@ -31,10 +31,7 @@ static uint8_t *convert(size_t *out_size, msw_context *ctx, const uint8_t *data,
 
     assert_int_equal(msw_writer_new(&w, ctx), MSW_OK);
     assert_int_equal(msw_writer_add_all(w, r, o), MSW_OK);
-    *out_size = (size_t)msw_writer_bytes(w);
-    out = malloc(*out_size);
-    assert_non_null(out);
-    assert_int_equal(msw_writer_write_buffer(w, out, *out_size), MSW_OK);
+    out = file_written(w, out_size);
     msw_writer_free(w);
     msw_reader_free(r);
     return out;

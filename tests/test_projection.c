@@ -2,6 +2,7 @@
 /* The host's own projection of a layer: the same as the library's where it projects alike,
  * what freezing makes of it, what may go wrong in it, and its state in files. */
 #include "faults.h"
+#include "file_fixture.h"
 #include "fixture.h"
 
 #include <msw/msw.h>
@@ -504,10 +505,7 @@ static uint8_t *save(size_t *size, const subject *s)
 
     assert_int_equal(msw_writer_new(&writer, s->f->ctx), MSW_OK);
     assert_int_equal(msw_admm_save(writer, s->admm), MSW_OK);
-    *size = (size_t)msw_writer_bytes(writer);
-    bytes = malloc(*size);
-    assert_non_null(bytes);
-    assert_int_equal(msw_writer_write_buffer(writer, bytes, *size), MSW_OK);
+    bytes = file_written(writer, size);
     msw_writer_free(writer);
     return bytes;
 }

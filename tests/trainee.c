@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "trainee.h"
 
+#include "file_fixture.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,10 +112,7 @@ uint8_t *trainee_saved(size_t *size, trainee *t)
     assert_int_equal(msw_admm_save(writer, t->admm), MSW_OK);
     assert_int_equal(msw_writer_add_metadata(writer, "host", &t->own, sizeof t->own),
                      MSW_OK);
-    *size = (size_t)msw_writer_bytes(writer);
-    bytes = malloc(*size);
-    assert_non_null(bytes);
-    assert_int_equal(msw_writer_write_buffer(writer, bytes, *size), MSW_OK);
+    bytes = file_written(writer, size);
     msw_writer_free(writer);
     return bytes;
 }

@@ -32,30 +32,26 @@ static msw_status write_unified(world *w)
     return msw_writer_add_unified(w->writer, "weights", w->u, NULL);
 }
 
-/* Blocks of four merged, with fewer bytes of magnitudes than floats would take. */
+/* Nodes of four weights: as floats their magnitudes would take more than halves and signs. */
 static msw_status set_up_merged(world *w)
 {
-    msw_status status = oom_set_up_unified(w);
-    const msw_unified *u = w->u;
-    msw_plan_info info;
-    msw_unified *merged;
-    uint8_t levels[256], classes[256];
+    const size_t shape[2] = {ROWS, COLUMNS};
+    uint8_t levels[COUNT], classes[COUNT];
+    msw_plan_options o;
+    msw_plan *plan;
+    msw_status status = oom_borrow_tensor(w);
 
-    msw_plan_info_init(&info);
-    if (!status)
-        status = msw_plan_get_info(&info, msw_unified_plan(u));
-    if (status)
-        return status;
     memset(levels, 1, sizeof levels);
-    levels[info.block_count - 1] = 0; /* alone in its corner */
     memset(classes, MSW_CLASS_UNIFIED, sizeof classes);
-    status = msw_unified_new_merged(&merged, msw_unified_plan(u), w->tensor, classes, levels,
-                                    (size_t)info.block_count);
+    msw_plan_options_init(&o);
+    o.block_rows = o.block_columns = 1;
+    if (!status)
+        status = msw_plan_new(&plan, w->ctx, shape, 2, &o);
     if (status)
         return status;
-    msw_unified_free(w->u);
-    w->u = merged;
-    return new_writer(w);
+    status = msw_unified_new_merged(&w->u, plan, w->tensor, classes, levels, COUNT);
+    msw_plan_free(plan);
+    return status ? status : new_writer(w);
 }
 
 static msw_status write_halves(world *w)

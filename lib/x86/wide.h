@@ -411,9 +411,10 @@ INLINE void run_together(const int H, const int NV, const int COUNT, const run *
         end_strip(H, NV, r, code + (size_t)j * words, sum + j * H * NV);
 }
 
-/* Returns where the next one begins. */
+/* DIRECT: free records read X where it is. Returns where the next strip begins. */
 INLINE const uint32_t *run_strip(const int H, const int NV, const uint32_t GROUPS,
-                                 const run *r, const uint32_t *code, uint32_t tables)
+                                 const bool DIRECT, const run *r, const uint32_t *code,
+                                 uint32_t tables)
 {
     const uint32_t COLUMNS = GROUPS * MSW__GROUP;
     const uint32_t *const head = code, counts = code[2];
@@ -423,7 +424,7 @@ INLINE const uint32_t *run_strip(const int H, const int NV, const uint32_t GROUP
     begin_strip(H, NV, r, head, sum);
     code = table_records(H, NV, GROUPS, r, code, counts & 0xfff, (counts & 0xfff) == tables,
                          sum);
-    if (r->rows)
+    if (DIRECT)
         code = x_records(H, NV, r, code, counts >> 12 & 0xfff, sum);
     else
         code = panel_records(H, NV, COLUMNS, r, code, counts >> 12 & 0xfff, sum);
@@ -460,27 +461,33 @@ INLINE void run_strips(const int H, const int NV, const uint32_t GROUPS, run *r,
             together = COUNT - 1;
             continue;
         }
-        code = strip(r, code, s->tables);
+        code = strip ? strip(r, code, s->tables)
+                     : run_strip(H, NV, GROUPS, false, r, code, s->tables);
     }
 }
 
 typedef void strips_function(run *r, const msw__stage *s);
 
-/* A strip's work has a function of its own, so that registers are not kept for the loop
- * around it: those for addresses would run out. */
-#define DEFINE_STRIPS_OF(H, NV, GROUPS)                                             \
-    static __attribute__((noinline)) const uint32_t *strip_##H##_##NV##_##GROUPS(   \
-        const run *r, const uint32_t *code, uint32_t tables)                        \
-    {                                                                               \
-        return run_strip(H, NV, GROUPS, r, code, tables);                           \
-    }                                                                               \
-    static void strips_##H##_##NV##_##GROUPS(run *r, const msw__stage *s)           \
-    {                                                                               \
-        run_strips(H, NV, GROUPS, r, s, strip_##H##_##NV##_##GROUPS);               \
+/* A strip of many rows, or one that reads X where it is, has a function of its own, so that
+ * registers are not kept for the loop around it: those for addresses would run out. Others
+ * have too little work for a call. */
+#define DEFINE_STRIPS_OF(H, NV, GROUPS, NAME, DIRECT)                                  \
+    static __attribute__((noinline)) const uint32_t *strip_##NAME(                     \
+        const run *r, const uint32_t *code, uint32_t tables)                           \
+    {                                                                                  \
+        return run_strip(H, NV, GROUPS, DIRECT, r, code, tables);                      \
+    }                                                                                  \
+    static void strips_##NAME(run *r, const msw__stage *s)                             \
+    {                                                                                  \
+        run_strips(H, NV, GROUPS, r, s,                                                \
+                   DIRECT || H == MSW__WIDE_STRIP ? strip_##NAME : NULL);              \
     }
-#define DEFINE_STRIPS(H, GROUPS)   \
-    DEFINE_STRIPS_OF(H, 1, GROUPS) \
-    DEFINE_STRIPS_OF(H, 2, GROUPS)
+#define DEFINE_STRIPS(H, GROUPS)                                \
+    DEFINE_STRIPS_OF(H, 1, GROUPS, H##_1_##GROUPS, false)       \
+    DEFINE_STRIPS_OF(H, 2, GROUPS, H##_2_##GROUPS, false)
+#define DEFINE_DIRECT_STRIPS(H)                                 \
+    DEFINE_STRIPS_OF(H, 1, 0, H##_1_direct, true)               \
+    DEFINE_STRIPS_OF(H, 2, 0, H##_2_direct, true)
 
 DEFINE_STRIPS(1, 0)
 DEFINE_STRIPS(2, 0)
@@ -495,6 +502,11 @@ DEFINE_STRIPS(4, 2)
 DEFINE_STRIPS(8, 1)
 DEFINE_STRIPS(8, 2)
 DEFINE_STRIPS(8, 4)
+DEFINE_DIRECT_STRIPS(4)
+DEFINE_DIRECT_STRIPS(5)
+DEFINE_DIRECT_STRIPS(6)
+DEFINE_DIRECT_STRIPS(7)
+DEFINE_DIRECT_STRIPS(8)
 
 static strips_function *const any_strips[][2] = {
     {strips_1_1_0, strips_1_2_0}, {strips_2_1_0, strips_2_2_0},
@@ -503,7 +515,13 @@ static strips_function *const any_strips[][2] = {
     {strips_7_1_0, strips_7_2_0}, {strips_8_1_0, strips_8_2_0},
 };
 
-static strips_function *choose_strips(const msw__packing *w, int nv)
+static strips_function *const direct_strips[][2] = { /* from FEW_ROWS on */
+    {strips_4_1_direct, strips_4_2_direct}, {strips_5_1_direct, strips_5_2_direct},
+    {strips_6_1_direct, strips_6_2_direct}, {strips_7_1_direct, strips_7_2_direct},
+    {strips_8_1_direct, strips_8_2_direct},
+};
+
+static strips_function *choose_strips(const msw__packing *w, int nv, bool direct)
 {
     /* of usual blocks, by groups */
     static strips_function *const of_4[][2] = {
@@ -512,6 +530,8 @@ static strips_function *choose_strips(const msw__packing *w, int nv)
         [1] = {strips_8_1_1, strips_8_2_1}, [2] = {strips_8_1_2, strips_8_2_2},
         [4] = {strips_8_1_4, strips_8_2_4}};
 
+    if (direct)
+        return direct_strips[w->strip_rows - FEW_ROWS][nv - 1];
     if (w->columns % MSW__GROUP)
         return any_strips[w->strip_rows - 1][nv - 1];
     if (w->strip_rows == 4 && w->groups <= 2)
@@ -563,8 +583,8 @@ static const float **find_rows(const run *r, const msw__stage *s)
 static void run_chunk(const int NV, run *r, const msw__chunk *c)
 {
     const msw__packing *w = r->w;
-    strips_function *const run_stage = choose_strips(w, NV);
     const bool direct = reads_x(NV, r);
+    strips_function *const run_stage = choose_strips(w, NV, direct);
 
     for (size_t i = 0; i < c->stage_count; i++) {
         const msw__stage *s = &w->stages[c->stage + i];

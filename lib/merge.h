@@ -49,6 +49,9 @@ size_t msw__node_classes(uint8_t *out, const msw_plan *p, const uint8_t *classes
 void msw__node_classes_spread(uint8_t *classes, size_t nodes, const msw_plan *p,
                               const uint8_t *levels);
 size_t msw__node_count(const msw_plan *p, const uint8_t *levels);
+/* How many there are of each level. */
+void msw__node_level_counts(uint64_t counts[MSW_MAX_MERGE_LEVELS + 1], const msw_plan *p,
+                            const uint8_t *levels);
 /* How many magnitudes differ: one for each node of unified blocks. */
 size_t msw__node_magnitude_count(const msw_unified *u);
 /* u->magnitudes, of which as many are there as nodes, become those of all blocks. */

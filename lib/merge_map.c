@@ -30,6 +30,15 @@ size_t msw__node_count(const msw_plan *p, const uint8_t *levels)
     return count;
 }
 
+void msw__node_level_counts(uint64_t counts[MSW_MAX_MERGE_LEVELS + 1], const msw_plan *p,
+                            const uint8_t *levels)
+{
+    memset(counts, 0, (MSW_MAX_MERGE_LEVELS + 1) * sizeof *counts);
+    for (size_t b = 0; b < p->block_count; b++)
+        if (msw__node_begins(p, levels, b))
+            counts[levels ? levels[b] : 0]++;
+}
+
 size_t msw__node_classes(uint8_t *out, const msw_plan *p, const uint8_t *classes,
                          const uint8_t *levels)
 {

@@ -301,6 +301,7 @@ msw_status msw_reader_get_entry(msw_entry *out, const msw_reader *reader, size_t
         e.encoding = MSW_ENCODING_PACKED;
     e.wide_layout = from->record.layouts[MSW__GEMM_WIDE];
     e.narrow_layout = from->record.layouts[MSW__GEMM_NARROW];
+    e.merge_levels = msw__record_levels(&from->record);
     describe(&e.magnitude_step, &e.magnitude_bits, e.magnitudes,
              from->record.magnitude_parameter);
     describe(&e.free_step, &e.free_bits, e.free_weights, from->record.free_parameter);

@@ -391,6 +391,7 @@ msw_status msw_unified_get_info(msw_unified_info *out, const msw_unified *u)
     info.unified_weights = u->sign_start[end];
     info.pruned_weights = info.weights - info.free_weights - info.unified_weights;
     info.magnitudes = msw__node_magnitude_count(u);
+    msw__node_level_counts(info.nodes, u->plan, u->levels);
     info.bytes = (2 * info.blocks + info.unified_weights +
                   32 * (info.magnitudes + info.free_weights) + 7) / 8;
     info.bytes_dense = 4 * info.weights;

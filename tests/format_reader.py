@@ -11,7 +11,7 @@ import sys
 
 from format_packed import View, packed_payload
 
-CRITICAL = 1, 3, 4, 5, 7, 8  # section types of version 1
+CRITICAL = 1, 3, 4, 5, 6, 7, 8  # section types of version 1
 
 
 def crc32c(data):
@@ -41,6 +41,79 @@ class Cursor:
 
     def left(self):
         return len(self.data) - self.at
+
+
+class Nodes:
+    """Merged blocks: the level of each block, and the first block of its node."""
+
+    def __init__(self, rows, columns, groups, most):
+        self.rows, self.columns, self.most = rows, columns, most
+        self.count = rows * groups * columns
+        self.levels, self.first = [None] * self.count, [None] * self.count
+
+    def possible(self, block):
+        """Levels of a node that could begin with this block, the highest first."""
+        row, column = block // self.columns % self.rows, block % self.columns
+        for level in range(self.most, 0, -1):
+            side, half = 2**level, 2**(level - 1)
+            if row % side or column % side:
+                continue
+            if self.rows - row > half or self.columns - column > half:
+                yield level
+
+    def begin(self, block, level):
+        row, column = block // self.columns % self.rows, block % self.columns
+        for r in range(min(2**level, self.rows - row)):
+            for c in range(min(2**level, self.columns - column)):
+                at = block + r * self.columns + c
+                assert self.levels[at] is None
+                self.levels[at], self.first[at] = level, block
+
+    def firsts(self):
+        return [b for b in range(self.count) if self.first[b] == b]
+
+    def spread(self, values):
+        """A value of each node to all of its blocks."""
+        assert len(values) == len(self.firsts())
+        of = dict(zip(self.firsts(), values))
+        return [of[first] for first in self.first]
+
+    def read_map(self, cursor):
+        bits, at = [], 0
+        wanted = sum(1 for b in range(self.count) for _ in self.possible(b))
+        for byte in cursor.take(-(-wanted // 8)):
+            bits += [byte >> i & 1 for i in range(8)]
+        for block in range(self.count):
+            for level in self.possible(block):
+                if bits[at]:
+                    self.begin(block, level)
+                at += 1
+            if self.levels[block] is None:
+                self.begin(block, 0)
+        assert not any(bits[wanted:]) and max(self.levels) == self.most
+
+    def decode(self, decoder):
+        """Levels and classes of the transport form."""
+        splits, pruned = ([models(16) for _ in range(self.most + 1)] for _ in range(2))
+        unified_, out = models(16), [None] * self.count
+        for block in range(self.count):
+            if self.levels[block] is not None:
+                out[block] = out[self.first[block]]
+                continue
+            left = out[block - 1] if block % self.columns else 3
+            top = out[block - self.columns] if block >= self.columns else 3
+            context = 4 * left + top
+            level = next((level for level in self.possible(block)
+                          if decoder.bit(splits[level][context], True)), 0)
+            self.begin(block, level)
+            if decoder.bit(pruned[level][context], True):
+                out[block] = 1
+            elif level == 0:
+                out[block] = 2 if decoder.bit(unified_[context], True) else 0
+            else:
+                out[block] = 2
+        assert max(self.levels) == self.most
+        return out
 
 
 def streams_of(data):
@@ -109,9 +182,10 @@ class RangeDecoder:
     def __init__(self, data):
         self.data, self.at, self.bits = data, len(data) - 8, 0
         self.code, self.range = int.from_bytes(data[-8:], "little"), 2**64 - 1
+        self.skipped = 0
 
     def skip(self, size):
-        self.data, self.at = self.data[size:], self.at - size
+        self.data, self.at, self.skipped = self.data[size:], self.at - size, size
         assert self.at >= 0
 
     def bit(self, model, limited=False):
@@ -145,10 +219,14 @@ class RangeDecoder:
             node = 2 * node + self.bit(models[node])
         return node - (1 << depth)
 
-    def finish(self):
-        assert self.code == 0 and -(-self.bits // 8) == self.at
+    def finish(self, least=0):
+        """At least so many bytes in all, the rest zeros."""
+        end = -(-self.bits // 8)
+        assert self.code == 0
+        assert end == self.at or (end < self.at and len(self.data) == least)
+        assert not any(self.data[end:self.at])
         if self.bits % 8:
-            assert self.data[self.at - 1] >> self.bits % 8 == 0
+            assert self.data[end - 1] >> self.bits % 8 == 0
 
 
 def models(count):
@@ -226,16 +304,17 @@ def coded_classes(decoder, blocks, columns):
     return out
 
 
-def transport_payload(data, block_sizes, columns, floats):
+def transport_payload(data, block_sizes, columns, floats, nodes):
     decoder = RangeDecoder(data)
-    labels = coded_classes(decoder, len(block_sizes), columns)
+    labels = nodes.decode(decoder) if nodes else coded_classes(decoder, len(block_sizes), columns)
+    of_nodes = [labels[b] for b in nodes.firsts()] if nodes else labels
     signs = sum(size for size, label in zip(block_sizes, labels) if label == 2)
     free = sum(size for size, label in zip(block_sizes, labels) if label == 0)
     decoder.skip(-(-signs // 8))
     (magnitude_type, magnitude_parameter), (free_type, free_parameter) = floats
-    magnitudes = coded_keys(decoder, labels.count(2), magnitude_type, magnitude_parameter, False)
+    magnitudes = coded_keys(decoder, of_nodes.count(2), magnitude_type, magnitude_parameter, False)
     values = coded_values(decoder, free, free_type, free_parameter)
-    decoder.finish()
+    decoder.finish(len(block_sizes) // 353 - decoder.skipped if nodes else 0)
     return labels, magnitudes, values, data[:-(-signs // 8)]
 
 
@@ -253,8 +332,14 @@ def unified(index, shape, types, flags, classes, streams):
                 blocks.append([(r, c)
                                for r in range(row, min(row + block_rows, first + group))
                                for c in range(column, min(column + block_columns, columns))])
+    nodes = None
+    if flags >> 4:
+        nodes = Nodes(-(-group // block_rows), -(-columns // block_columns), groups, flags >> 4)
+        assert streams[6].number(1) == nodes.most
+        if not flags & 4:
+            nodes.read_map(streams[6])
     if flags & 8:
-        return packed(index, streams, payload_bytes, classes, groups, blocks,
+        return packed(index, streams, payload_bytes, classes, groups, blocks, nodes,
                       lambda: View(group, columns, block_rows, block_columns, column_order),
                       lambda r, c: place(row_order[r], column_order[c]))
     if flags & 4:
@@ -262,14 +347,20 @@ def unified(index, shape, types, flags, classes, streams):
         data = streams[8].take(payload_bytes)
         labels, magnitudes, free, signs = transport_payload(
             data, [len(b) for b in blocks], -(-columns // block_columns),
-            list(zip(types, parameters)))
+            list(zip(types, parameters)), nodes)
     else:
         payload = Cursor(streams[4].take(payload_bytes))
-        labels = class_map(payload, classes, len(blocks))
+        labels = class_map(payload, classes, len(nodes.firsts() if nodes else blocks))
         magnitudes = payload.floats(labels.count(2), types[0])
+        labels = nodes.spread(labels) if nodes else labels
         free = payload.floats(sum(len(b) for b, c in zip(blocks, labels) if c == 0), types[1])
         signs = payload.take(payload.left())
     assert sum(1 << c for c in set(labels)) == classes
+    if nodes:
+        unified_ = iter(magnitudes)
+        magnitudes = nodes.spread([next(unified_) if labels[b] == 2 else None
+                                   for b in nodes.firsts()])
+        magnitudes = [m for m in magnitudes if m is not None]
     magnitudes, free = iter(magnitudes), iter(free)
     dense, bit = [0.0] * (rows * columns), 0
     for block, label in zip(blocks, labels):
@@ -284,15 +375,21 @@ def unified(index, shape, types, flags, classes, streams):
     return dense
 
 
-def packed(index, streams, size, classes, groups, blocks, view_of, place):
+def packed(index, streams, size, classes, groups, blocks, nodes, view_of, place):
     def labels_and_rest(data):
         cursor = Cursor(data)
         labels = class_map(cursor, classes, len(blocks))
+        if nodes:
+            assert labels == nodes.spread([labels[b] for b in nodes.firsts()])
         return labels, data[cursor.at:]
 
     layouts = index.number(4), index.number(4)
     weights = packed_payload(streams[7].take(size), layouts, groups, view_of, labels_and_rest,
                              blocks)
+    if nodes:
+        for block, first in zip(blocks, nodes.first):
+            assert nodes.levels[first] == 0 or abs(weights[block[0]]) == abs(
+                weights[blocks[first][0]])
     dense = [0.0] * len(weights)
     for (r, c), value in weights.items():
         dense[place(r, c)] = value

@@ -7,17 +7,19 @@
 enum { ROWS = 1, COLUMNS = 2, F32 = MSW_DTYPE_F32, F16 = MSW_DTYPE_F16 };
 
 const sample_layer sample_layers[] = {
-    {"fc", {5, 9}, 2, MSW_WEIGHTS_OI, 0, 2, 4, 1, 0, 0.3, 0.4, F16, F16, 1, NULL},
+    {"fc", {5, 9}, 2, MSW_WEIGHTS_OI, 0, 2, 4, 1, 0, 0.3, 0.4, F16, F16, 1, NULL, 0},
     {"conv", {6, 2, 3, 2}, 4, MSW_WEIGHTS_OIHW, MSW_REDUCTION_CHANNELS, 2, 4, 2,
-     ROWS | COLUMNS, 0.25, 0.5, F32, F16, 77778, NULL},
-    {"conv.bias", {6}, 1, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F32, F32, 155555, NULL},
+     ROWS | COLUMNS, 0.25, 0.5, F32, F16, 77778, NULL, 0},
+    {"conv.bias", {6}, 1, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F32, F32, 155555, NULL, 0},
     {"ohwi", {4, 3, 3, 5}, 4, MSW_WEIGHTS_OHWI, MSW_REDUCTION_KERNEL, 3, 7, 1, COLUMNS, 0.5,
-     0.5, F16, F32, 233332, NULL},
-    {"io", {9, 4}, 2, MSW_WEIGHTS_IO, 0, 8, 8, 1, ROWS, 0, 0, F32, F32, 311109, NULL},
+     0.5, F16, F32, 233332, NULL, 0},
+    {"io", {9, 4}, 2, MSW_WEIGHTS_IO, 0, 8, 8, 1, ROWS, 0, 0, F32, F32, 311109, NULL, 0},
     {"all unified \xc3\xa9", {4, 6}, 2, MSW_WEIGHTS_OI, 0, 1, 5, 1, 0, 0, 1, F32, F32,
-     388886, NULL},
-    {"all pruned", {3, 300}, 2, MSW_WEIGHTS_OI, 0, 2, 64, 3, COLUMNS, 1, 0, F16, F16, 466663, NULL},
-    {"batch norm", {2, 3, 4, 2}, 4, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F16, F16, 544440, NULL},
+     388886, NULL, 0},
+    {"all pruned", {3, 300}, 2, MSW_WEIGHTS_OI, 0, 2, 64, 3, COLUMNS, 1, 0, F16, F16, 466663,
+     NULL, 0},
+    {"batch norm", {2, 3, 4, 2}, 4, SAMPLE_PLAIN, 0, 0, 0, 0, 0, 0, 0, F16, F16, 544440, NULL,
+     0},
 };
 const size_t sample_layer_count = sizeof sample_layers / sizeof *sample_layers;
 
@@ -29,6 +31,19 @@ void sample_values(float *out, size_t count, uint32_t seed)
     }
 }
 
+/* Bands of small and of equal values: something to prune and to merge. */
+static void shape_values(float *values, size_t count, size_t row)
+{
+    for (size_t i = 0; i < count; i++) {
+        const size_t band = i / row / 16 % 3;
+
+        if (band == 1)
+            values[i] /= 16;
+        else if (band == 2)
+            values[i] = values[i] > 0 ? 0.75f : -0.75f;
+    }
+}
+
 msw_tensor *sample_tensor(msw_context *ctx, const sample_layer *layer)
 {
     msw_tensor *t;
@@ -36,6 +51,9 @@ msw_tensor *sample_tensor(msw_context *ctx, const sample_layer *layer)
     if (msw_tensor_new(&t, ctx, layer->shape, layer->rank))
         return NULL;
     sample_values(msw_tensor_data(t), msw_tensor_count(t), layer->seed);
+    if (layer->levels)
+        shape_values(msw_tensor_data(t), msw_tensor_count(t),
+                     msw_tensor_count(t) / layer->shape[0]);
     return t;
 }
 
@@ -71,6 +89,18 @@ static msw_plan *make_plan(msw_context *ctx, const sample_layer *layer)
     return msw_plan_new(&plan, ctx, layer->shape, layer->rank, &o) ? NULL : plan;
 }
 
+static msw_status merge(msw_unified **out, msw_plan *plan, const msw_tensor *t,
+                        const sample_layer *layer)
+{
+    msw_quadtree_options o;
+
+    msw_quadtree_options_init(&o);
+    o.price = layer->prune;
+    o.levels = layer->levels;
+    o.magnitude_bits = o.free_bits = 8;
+    return msw_unified_from_quadtree(out, plan, t, &o);
+}
+
 msw_unified *sample_unified(msw_context *ctx, const sample_layer *layer)
 {
     msw_tensor *t = sample_tensor(ctx, layer);
@@ -81,7 +111,8 @@ msw_unified *sample_unified(msw_context *ctx, const sample_layer *layer)
     msw_projection_options_init(&o);
     o.prune = layer->prune;
     o.unify = layer->unify;
-    if (t && plan && msw_unified_from(&u, plan, t, &o))
+    if (t && plan && (layer->levels ? merge(&u, plan, t, layer)
+                                    : msw_unified_from(&u, plan, t, &o)))
         u = NULL;
     msw_plan_free(plan);
     msw_tensor_free(t);

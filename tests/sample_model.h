@@ -16,6 +16,7 @@ typedef struct sample_layer {
     uint32_t magnitudes, free_weights;
     uint32_t seed;       /* of the values */
     const msw_store_options *store; /* instead of the two above; NULL: plain */
+    uint32_t levels;     /* of merged blocks: `prune` is then the price of a bit */
 } sample_layer;
 
 #define SAMPLE_PLAIN UINT32_MAX /* as weights: a plain tensor */

@@ -229,7 +229,7 @@ static void test_wide_permutations(void **state)
 static void test_inputs_first(void **state)
 {
     static const sample_layer layer = {"io", {9, 4}, 2, MSW_WEIGHTS_IO, 0, 2, 4, 1, 3, 0.3,
-                                       0.3, 0, 0, 5, NULL};
+                                       0.3, 0, 0, 5, NULL, 0};
     msw_unified *u = sample_unified(file_ctx, &layer), *got;
     msw_writer *w = file_new_writer();
     msw_reader *r;

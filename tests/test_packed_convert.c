@@ -239,10 +239,12 @@ static void test_convert_fails(void **state)
  * AVX-512. Loaded anywhere that has such numbers; the first run in place. */
 
 static const sample_layer golden_layers[] = {
-    {"matrix", {29, 21}, 2, MSW_WEIGHTS_OI, 0, 8, 8, 1, 3, 0.25, 0.5, 0, 0, 11, NULL},
-    {"small blocks", {13, 26}, 2, MSW_WEIGHTS_OI, 0, 3, 2, 1, 1, 0.3, 0.6, 0, 0, 12, NULL},
-    {"tall blocks", {40, 25}, 2, MSW_WEIGHTS_IO, 0, 17, 20, 1, 0, 0.2, 0.6, 0, 0, 13, NULL},
-    {"groups", {21, 4, 3, 2}, 4, MSW_WEIGHTS_OIHW, 0, 4, 4, 3, 3, 0.3, 0.4, 0, 0, 14, NULL},
+    {"matrix", {29, 21}, 2, MSW_WEIGHTS_OI, 0, 8, 8, 1, 3, 0.25, 0.5, 0, 0, 11, NULL, 0},
+    {"small blocks", {13, 26}, 2, MSW_WEIGHTS_OI, 0, 3, 2, 1, 1, 0.3, 0.6, 0, 0, 12, NULL,
+     0},
+    {"tall blocks", {40, 25}, 2, MSW_WEIGHTS_IO, 0, 17, 20, 1, 0, 0.2, 0.6, 0, 0, 13, NULL,
+     0},
+    {"groups", {21, 4, 3, 2}, 4, MSW_WEIGHTS_OIHW, 0, 4, 4, 3, 3, 0.3, 0.4, 0, 0, 14, NULL, 0},
 };
 enum { GOLDEN_LAYERS = sizeof golden_layers / sizeof *golden_layers };
 

@@ -108,12 +108,18 @@ static int compare_bytes(struct comparison *c, const struct item *a, const struc
     return c->p->code;
 }
 
-/* Blocks of another class, when both are in unified form. */
+/* Whether a block is part of a node of as many blocks in both. */
+static bool same_level(const uint8_t *a, const uint8_t *b, uint64_t i)
+{
+    return (a ? a[i] : 0) == (b ? b[i] : 0);
+}
+
+/* Blocks of another class or merged otherwise, when both are in unified form. */
 static int compare_classes(struct comparison *c, const struct item *a, const struct item *b)
 {
     msw_unified *u = NULL, *v = NULL;
     msw_unified_info x, y;
-    uint64_t changed = 0;
+    uint64_t changed = 0, merged = 0;
 
     msw_unified_info_init(&x);
     msw_unified_info_init(&y);
@@ -121,14 +127,20 @@ static int compare_classes(struct comparison *c, const struct item *a, const str
         model_unified(&v, &c->b, b, c->p) == CODE_OK &&
         !msw_unified_get_info(&x, u) && !msw_unified_get_info(&y, v)) {
         const uint8_t *p = msw_unified_classes(u), *q = msw_unified_classes(v);
+        const uint8_t *m = msw_unified_merge_levels(u), *n = msw_unified_merge_levels(v);
 
         if (x.blocks != y.blocks)
             say(c, a, "cut into other blocks");
-        for (uint64_t i = 0; i < x.blocks && x.blocks == y.blocks; i++)
+        for (uint64_t i = 0; i < x.blocks && x.blocks == y.blocks; i++) {
             changed += p[i] != q[i];
+            merged += !same_level(m, n, i);
+        }
         if (changed && !c->quiet)
             printf("%s: %llu of %llu blocks are of another class\n", a->name,
                    (unsigned long long)changed, (unsigned long long)x.blocks);
+        if (merged && !c->quiet)
+            printf("%s: %llu of %llu blocks are merged otherwise\n", a->name,
+                   (unsigned long long)merged, (unsigned long long)x.blocks);
     }
     msw_unified_free(u);
     msw_unified_free(v);

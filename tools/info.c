@@ -26,14 +26,34 @@ static const char *const format_names[] = {
 
 enum { SHORT_HASH = 12 };
 
+/* One number more than the highest level. */
+static unsigned node_levels(const struct facts *f)
+{
+    unsigned count = MSW_MAX_MERGE_LEVELS + 1;
+
+    while (count > 1 && !f->unified.nodes[count - 1])
+        count--;
+    return count;
+}
+
+static json_t *json_nodes(const struct facts *f)
+{
+    json_t *counts = json_array();
+
+    for (unsigned level = 0; level < node_levels(f); level++)
+        json_array_append_new(counts, json_integer((json_int_t)f->unified.nodes[level]));
+    return counts;
+}
+
 static json_t *json_unified(const struct facts *f)
 {
-    return json_pack("{s:[i, i], s:i, s:{s:I, s:I, s:I}, s:s}",
+    return json_pack("{s:[i, i], s:i, s:{s:I, s:I, s:I}, s:o, s:s}",
         "block", (int)f->plan.block_rows, (int)f->plan.block_columns,
         "groups", (int)f->plan.groups, "blocks",
         "free", (json_int_t)f->unified.free_blocks,
         "pruned", (json_int_t)f->unified.pruned_blocks,
         "unified", (json_int_t)f->unified.unified_blocks,
+        "nodes", json_nodes(f),
         "classes_sha256", f->classes);
 }
 
@@ -92,6 +112,16 @@ static int print_json(struct model *m, struct problem *p)
     return p->code;
 }
 
+/* Of merged blocks. */
+static void print_nodes(const struct facts *f)
+{
+    printf("  nodes of 1 block: %llu", (unsigned long long)f->unified.nodes[0]);
+    for (unsigned level = 1; level < node_levels(f); level++)
+        printf(", %ux%u: %llu", 1u << level, 1u << level,
+               (unsigned long long)f->unified.nodes[level]);
+    putchar('\n');
+}
+
 static void print_item(int width, const struct item *item, const struct facts *f)
 {
     char shape[SHAPE_TEXT], block[32] = "";
@@ -109,6 +139,8 @@ static void print_item(int width, const struct item *item, const struct facts *f
     else
         printf("%18s", "");
     printf(" %6.3f %.*s\n", f->bits, SHORT_HASH, f->values);
+    if (item->unified && node_levels(f) > 1)
+        print_nodes(f);
 }
 
 static int print_table(struct model *m, struct problem *p)

@@ -16,8 +16,9 @@ static const char help[] =
     "FILE: .msw, safetensors, npy or npz\n"
     "\n"
     "Of a tensor in unified form the upper half shows the class of each block: white\n"
-    "is pruned, blue unified (darker: a larger magnitude), orange free. The other half\n"
-    "shows |weight|, darker for larger, of the matrix with one row per output.\n"
+    "is pruned, blue unified (darker: a larger magnitude), orange free; merged blocks\n"
+    "have a frame. The other half shows |weight|, darker for larger, of the matrix with\n"
+    "one row per output.\n"
     "\n"
     "  -o, --output OUT.png\n"
     "  -f, --force          overwrite OUT.png\n";
@@ -32,7 +33,8 @@ static const struct option options[] = {
 enum {
     SIDE_WANTED = 512, /* small tensors are magnified to about this */
     SIDE_MOST = 4096,  /* of larger ones a pixel is the largest of several weights */
-    GAP = 8
+    GAP = 8,
+    FRAMED = 4         /* pixels of the side of a node that gets a frame */
 };
 static const uint8_t gap_colour[3] = {128, 128, 128};
 static const uint8_t free_colour[3] = {230, 140, 30}, unified_colour[3] = {20, 60, 200};
@@ -171,6 +173,54 @@ static void draw_block(struct picture *picture, const struct scale *s, const msw
                  (bottom - y) * s->zoom, colour);
 }
 
+/* Where two blocks of the same node meet there is no line. */
+static void frame_block(struct picture *picture, const struct scale *s, const msw_block *b,
+                        const msw_plan_info *plan, size_t block, unsigned level)
+{
+    const size_t x = b->column / s->step * s->zoom, y = b->row / s->step * s->zoom;
+    const size_t right = (b->column + b->columns + s->step - 1) / s->step * s->zoom;
+    const size_t bottom = (b->row + b->rows + s->step - 1) / s->step * s->zoom;
+    const size_t group = plan->block_row_count / plan->groups, side = (size_t)1 << level;
+    const size_t i = block / plan->block_column_count % group;
+    const size_t j = block % plan->block_column_count;
+
+    if (i % side == 0)
+        picture_fill(picture, x, y, right - x, 1, gap_colour);
+    if (j % side == 0)
+        picture_fill(picture, x, y, 1, bottom - y, gap_colour);
+    if ((i + 1) % side == 0 || i + 1 == group)
+        picture_fill(picture, x, bottom - 1, right - x, 1, gap_colour);
+    if ((j + 1) % side == 0 || j + 1 == plan->block_column_count)
+        picture_fill(picture, right - 1, y, 1, bottom - y, gap_colour);
+}
+
+/* In pixels, the shorter one. */
+static size_t side_of_node(const msw_plan_info *plan, const struct scale *s, unsigned level)
+{
+    const size_t side = plan->block_rows < plan->block_columns ? plan->block_rows
+                                                               : plan->block_columns;
+
+    return (side << level) * s->zoom / s->step;
+}
+
+/* Nodes of merged blocks, where they are large enough to be seen. */
+static void draw_frames(struct picture *picture, const struct view *v,
+                        const struct scale *s)
+{
+    const uint8_t *levels = msw_unified_merge_levels(v->unified);
+    msw_plan_info plan;
+    msw_block b;
+
+    msw_plan_info_init(&plan);
+    msw_block_init(&b);
+    if (!levels || msw_plan_get_info(&plan, msw_unified_plan(v->unified)))
+        return;
+    for (size_t i = 0; i < plan.block_count; i++)
+        if (levels[i] && side_of_node(&plan, s, levels[i]) >= FRAMED &&
+            !msw_plan_get_block(&b, msw_unified_plan(v->unified), i))
+            frame_block(picture, s, &b, &plan, i, levels[i]);
+}
+
 /* Unified blocks begin at a quarter of their colour: even a small magnitude shows. */
 static void draw_classes(struct picture *picture, const struct view *v,
                          const struct scale *s, size_t blocks)
@@ -209,6 +259,7 @@ static int draw(struct picture *picture, const struct view *v, struct problem *p
         msw_unified_info_init(&info);
         if (msw_unified_get_info(&info, v->unified) == MSW_OK)
             draw_classes(picture, v, &s, (size_t)info.blocks);
+        draw_frames(picture, v, &s);
         picture_fill(picture, 0, height, width, GAP, gap_colour);
     }
     draw_magnitudes(picture, v, &s, top);

@@ -112,6 +112,9 @@ typedef struct msw_entry {
     /** Of MSW_ENCODING_PACKED, 0 where there is none: packings for many and for few
      * columns. Their layout: version, columns of a panel << 16, rows of a strip << 24. */
     uint32_t wide_layout, narrow_layout;
+    uint32_t merge_levels; /**< the highest level of its nodes (msw/unified.h); 0: none of
+                                its blocks is merged */
+    uint32_t reserved;     /**< 0 */
 } msw_entry;
 
 typedef struct msw_reader_options {

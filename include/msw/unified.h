@@ -111,6 +111,9 @@ typedef struct msw_unified_info {
     uint64_t multiplications, additions;
 
     uint64_t magnitudes; /**< stored: one for each unified block or node of them */
+
+    uint64_t nodes[MSW_MAX_MERGE_LEVELS + 1]; /**< of each level: blocks that are not merged
+                                                   first */
 } msw_unified_info;
 
 /** What msw_unified_verify() found in a dense tensor. */

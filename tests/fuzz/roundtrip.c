@@ -87,6 +87,8 @@ static sample_layer next_layer(recipe *r, char *name, msw_store_options *store)
         l.shape[1] = 1 + l.shape[1] % 5 * l.groups + l.groups - 1;
     else if (l.weights != SAMPLE_PLAIN)
         l.shape[0] = 1 + l.shape[0] % 5 * l.groups + l.groups - 1;
+    if (l.weights != SAMPLE_PLAIN)
+        l.levels = next(r, MSW_MAX_MERGE_LEVELS + 1);
     return l;
 }
 
@@ -102,6 +104,8 @@ static void compare_unified(const msw_unified *a, const msw_unified *b, const sa
 
     require(end == b->plan->block_row_count);
     require(same(a->classes, b->classes, a->plan->block_count));
+    require(!a->levels == !b->levels);
+    require(!a->levels || same(a->levels, b->levels, a->plan->block_count));
     require(same(a->magnitude_start, b->magnitude_start, (end + 1) * sizeof(size_t)));
     require(same(a->free_start, b->free_start, (end + 1) * sizeof(size_t)));
     require(same(a->signs, b->signs, (a->sign_start[end] + 7) / 8));

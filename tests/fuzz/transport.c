@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What comes before the payload: kind, the two floats and their parameters, rows,
+/* What comes before the payload: kind and levels of merged blocks, the two floats and their parameters, rows,
  * columns, rows and columns of a block, groups, classes. */
 enum { RECIPE = 11, MEMORY = 256 << 20, ONE = 127 << 23, EXPONENT = 1 << 23 };
 
@@ -51,6 +51,7 @@ static msw__record record_from(const uint8_t *recipe, size_t payload)
     r.groups = 1 + recipe[9] % 3u;
     r.shape[0] *= r.groups;
     r.classes = 1 + recipe[10] % 7u;
+    r.flags |= (recipe[0] >> 1) % (MSW_MAX_MERGE_LEVELS + 1) << MSW__RECORD_LEVELS_SHIFT;
     return r;
 }
 
@@ -58,17 +59,22 @@ static msw__record record_from(const uint8_t *recipe, size_t payload)
 static uint8_t *file_from(size_t *size, const uint8_t *data, size_t data_size)
 {
     uint8_t index[128], *payload = malloc(data_size - RECIPE + 1), *file;
-    container_section sections[2] = {{MSW__SECTION_INDEX, MSW__SECTION_CRITICAL, index, 0},
-                                     {MSW__SECTION_TRANSPORT, MSW__SECTION_CRITICAL,
-                                      payload, data_size - RECIPE}};
-    const msw__record record = record_from(data, sections[1].size);
+    const msw__record record = record_from(data, data_size - RECIPE);
+    uint8_t level = (uint8_t)msw__record_levels(&record);
+    container_section sections[3] = {
+        {MSW__SECTION_INDEX, MSW__SECTION_CRITICAL, index, 0},
+        {MSW__SECTION_MERGE_MAP, MSW__SECTION_CRITICAL, &level, 1},
+        {MSW__SECTION_TRANSPORT, MSW__SECTION_CRITICAL, payload, data_size - RECIPE},
+    };
 
     require(payload != NULL);
-    memcpy(payload, data + RECIPE, sections[1].size);
+    memcpy(payload, data + RECIPE, data_size - RECIPE);
     msw__store32(index, 1);
     msw__record_encode(index + MSW__COUNT_BYTES, &record, "t");
     sections[0].size = MSW__COUNT_BYTES + msw__record_bytes(&record);
-    file = container_build(size, sections, 2);
+    if (!level)
+        sections[1] = sections[2];
+    file = container_build(size, sections, level ? 3 : 2);
     free(payload);
     require(file != NULL);
     return file;

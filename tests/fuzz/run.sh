@@ -10,7 +10,8 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- container container_repaired foreign options packed roundtrip transport
+[ $# -gt 0 ] || set -- checkpoint container container_repaired foreign options packed roundtrip \
+    transport wisdom
 build=build/fuzz
 
 if ! command -v clang >/dev/null; then

@@ -56,6 +56,8 @@ static int load(struct job *j)
     for (size_t i = 0; i < j->model.count; i++)
         j->input_bytes += j->model.items[i].bytes;
     j->outcomes = allocate(j->model.count, sizeof *j->outcomes, j->p);
+    if (o->permute && j->outcomes)
+        j->orders = allocate(j->model.count, sizeof *j->orders, j->p);
     return j->p->code;
 }
 
@@ -85,6 +87,7 @@ int command_compress(int argc, char **argv, struct problem *p)
     if (compress_options_read(&j.options, argc, argv, p) == CODE_OK)
         run(&j);
     free(j.outcomes);
+    compress_orders_free(&j);
     msw_budget_free(j.budget);
     msw_writer_free(j.writer);
     model_close(&j.model);

@@ -16,7 +16,7 @@ struct compress_options {
     double ratio;     /* of the input's tensors to the file; 0: the same */
     uint32_t threads;
     uint32_t bits;    /* of a magnitude or a free weight; 0: floats */
-    bool shares, transport, f16, force, quiet; /* shares: of them, one was given */
+    bool shares, transport, f16, permute, force, quiet; /* shares: one of them was given */
 };
 
 int compress_options_read(struct compress_options *o, int argc, char **argv,
@@ -42,6 +42,7 @@ struct job {
     msw_context *ctx;
     struct model model;
     uint64_t input_bytes; /* of its tensors */
+    msw_plan **orders;    /* of each item, NULL: none yet; NULL unless asked for */
     msw_budget *budget;   /* a layer for each selected tensor; NULL without a target */
     uint32_t layer;       /* the next of them */
     msw_writer *writer;
@@ -52,6 +53,11 @@ struct job {
 int compress_problem(struct job *j, msw_status status, const struct item *item);
 int compress_plan(msw_plan **out, struct job *j, const struct item *item,
                   const msw_plan_options *how);
+/* The plan with an order of rows and columns that suits the weights, if one was asked for,
+ * takes the place of *plan. On failure *plan stays. */
+int compress_order(msw_plan **plan, struct job *j, const struct item *item,
+                   msw_tensor *weights);
+void compress_orders_free(struct job *j);
 /* How its values are stored. Gives the bits of one, before any coding. */
 uint32_t compress_store(msw_store_options *out, const struct job *j,
                         const struct item *item, bool unified);

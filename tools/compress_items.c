@@ -101,6 +101,10 @@ static int add_unified(struct job *j, const struct item *item, msw_tensor *weigh
 
     if (compress_plan(&plan, j, item, how))
         return j->p->code;
+    if (compress_order(&plan, j, item, weights)) {
+        msw_plan_free(plan);
+        return j->p->code;
+    }
     status = j->budget ? project_chosen(&u, j, plan, weights) :
              project(&u, j, plan, weights);
     compress_store(&store, j, item, true);

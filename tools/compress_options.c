@@ -25,6 +25,8 @@ static const char help[] =
     "      --except GLOB      no weights with such names; may be repeated\n"
     "      --kind GLOB=KIND   what the dimensions mean: oi, io, oihw, ohwi\n"
     "      --groups GLOB=N    groups of a grouped convolution\n"
+    "      --permute          search for an order of each layer's rows and columns in\n"
+    "                         which blocks change weights less; takes long\n"
     "      --f16              store 16-bit floats\n"
     "      --transport        the smallest file: entropy-coded, slower to load\n"
     "      --bits N           with --transport: round magnitudes and free weights\n"
@@ -44,6 +46,7 @@ static const struct option options[] = {
     {"except", required_argument, NULL, OPTION_EXCEPT},
     {"kind", required_argument, NULL, OPTION_KIND},
     {"groups", required_argument, NULL, OPTION_GROUPS},
+    {"permute", no_argument, NULL, OPTION_PERMUTE},
     {"f16", no_argument, NULL, OPTION_F16},
     {"transport", no_argument, NULL, OPTION_TRANSPORT},
     {"bits", required_argument, NULL, OPTION_BITS},
@@ -90,6 +93,9 @@ static int read_option(struct compress_options *o, int option, struct problem *p
     case OPTION_THREADS:
         option_count(&count, optarg, 1, MOST_THREADS, "--threads", p);
         o->threads = (uint32_t)count;
+        return p->code;
+    case OPTION_PERMUTE:
+        o->permute = true;
         return p->code;
     case OPTION_F16:
         o->f16 = true;

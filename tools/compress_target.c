@@ -26,9 +26,11 @@ static int measure_item(struct job *j, const struct item *item, const msw_plan_o
     if (problem_interrupted(j->p) || compress_plan(&plan, j, item, how))
         return j->p->code;
     if (model_tensor(&weights, &j->model, item, j->p) == CODE_OK) {
-        status = msw_budget_add(j->budget, plan, weights, &layer);
-        if (status)
-            compress_problem(j, status, item);
+        if (compress_order(&plan, j, item, weights) == CODE_OK) {
+            status = msw_budget_add(j->budget, plan, weights, &layer);
+            if (status)
+                compress_problem(j, status, item);
+        }
         msw_tensor_free(weights);
     }
     msw_plan_free(plan);

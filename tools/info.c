@@ -57,6 +57,18 @@ static json_t *json_unified(const struct facts *f)
         "classes_sha256", f->classes);
 }
 
+/* What is in an order of its own. */
+static json_t *json_permuted(const msw_plan_info *plan)
+{
+    json_t *names = json_array();
+
+    if (plan->row_permuted)
+        json_array_append_new(names, json_string("rows"));
+    if (plan->column_permuted)
+        json_array_append_new(names, json_string("columns"));
+    return names;
+}
+
 /* Of the packed form: what kernels it is for. */
 static json_t *json_layout(uint32_t layout)
 {
@@ -82,6 +94,7 @@ static json_t *json_item(const struct item *item, const struct facts *f)
 
         json_object_update(object, more);
         json_decref(more);
+        json_object_set_new(object, "permuted", json_permuted(&f->plan));
     }
     if (object && (f->wide_layout || f->narrow_layout)) {
         json_object_set_new(object, "wide", json_layout(f->wide_layout));
@@ -124,14 +137,17 @@ static void print_nodes(const struct facts *f)
 
 static void print_item(int width, const struct item *item, const struct facts *f)
 {
-    char shape[SHAPE_TEXT], block[32] = "";
+    char shape[SHAPE_TEXT], block[32] = "", permuted[4] = "";
 
     if (item->unified)
         snprintf(block, sizeof block, " %ux%u", (unsigned)f->plan.block_rows,
                  (unsigned)f->plan.block_columns);
-    printf("%-*s %16s %-5s %-9s %-7s%-6s", name_field(item->name, width),
+    if (item->unified)
+        snprintf(permuted, sizeof permuted, " %s%s", f->plan.row_permuted ? "r" : "",
+                 f->plan.column_permuted ? "c" : "");
+    printf("%-*s %16s %-5s %-9s %-7s%-6s%-3s", name_field(item->name, width),
            item->name, shape_text(shape, item), element_name(item->type), f->form,
-           f->kind, block);
+           f->kind, block, permuted);
     if (item->unified)
         printf(" %5.1f %5.1f %5.1f", percent(f->unified.free_blocks, f->unified.blocks),
                percent(f->unified.pruned_blocks, f->unified.blocks),
@@ -149,7 +165,7 @@ static int print_table(struct model *m, struct problem *p)
     uint64_t weights = 0, bytes = file_bytes(m->path);
     struct facts f;
 
-    printf("%-*s %16s %-5s %-9s %-13s %5s %5s %5s %6s %s\n", width, "tensor", "shape",
+    printf("%-*s %16s %-5s %-9s %-16s %5s %5s %5s %6s %s\n", width, "tensor", "shape",
            "type", "form", "kind", "free", "prun.", "unif.", "bits", "sha256");
     for (size_t i = 0; i < m->count; i++) {
         if (facts_read(&f, m, &m->items[i], p))

@@ -50,10 +50,24 @@ msw_status msw_budget_new(msw_budget **out, msw_context *ctx,
     return MSW_OK;
 }
 
+/* The arrays of a tree that are not those of its share. */
+static void free_tree(msw_context *ctx, msw__share *s)
+{
+    const size_t blocks = s->plan->block_count;
+
+    if (!s->tree)
+        return;
+    msw__free(ctx, s->tree->means, blocks, sizeof *s->tree->means);
+    msw__free(ctx, s->tree->weights, blocks, sizeof *s->tree->weights);
+    msw__free(ctx, s->tree->levels, blocks, 1);
+    msw__free(ctx, s->tree, 1, sizeof *s->tree);
+}
+
 static void free_part(msw_context *ctx, msw__budget_part *p)
 {
     const size_t blocks = p->plan->block_count;
 
+    free_tree(ctx, &p->share);
     msw__free(ctx, p->share.candidates, blocks, sizeof *p->share.candidates);
     msw__free(ctx, p->share.classes, blocks, 1);
     msw_plan_free(p->plan);
@@ -147,10 +161,57 @@ static msw_status rate(msw__budget_part *p, const msw_tensor *weights,
                        const msw_budget_layer *o)
 {
     msw__importance importance;
+    const msw__tree *t = p->share.tree;
     msw_status status = msw__importance_of(&importance, o->importance);
 
-    if (!status)
-        status = msw__unified_rate(p->share.candidates, p->plan, weights, &importance);
+    if (status)
+        return status;
+    return t ? msw__unified_rate_nodes(p->share.candidates, t->means,
+                                       t->weights, p->plan, weights, &importance)
+             : msw__unified_rate(p->share.candidates, p->plan, weights, &importance);
+}
+
+/* Half-made on failure. */
+static msw_status make_tree(msw__share *s, msw_context *ctx, const msw_budget_layer *o)
+{
+    const size_t blocks = s->plan->block_count;
+    msw__tree *t;
+    msw_status status;
+    void *memory;
+
+    if (!o->levels)
+        return MSW_OK;
+    status = msw__calloc(&memory, ctx, 1, sizeof *t);
+    if (status)
+        return status;
+    s->tree = t = memory;
+    *t = (msw__tree){.plan = s->plan, .candidates = s->candidates, .classes = s->classes,
+                     .most = o->levels, .exclude = o->exclude};
+    status = msw__alloc(&memory, ctx, blocks, sizeof *t->means);
+    t->means = memory;
+    if (!status) {
+        status = msw__alloc(&memory, ctx, blocks, sizeof *t->weights);
+        t->weights = memory;
+    }
+    if (!status) {
+        status = msw__calloc(&memory, ctx, blocks, 1);
+        t->levels = memory;
+    }
+    return status;
+}
+
+/* Measuring them is for blocks that are not merged. */
+static msw_status find_amounts(msw__budget_part *p, msw_plan *plan,
+                               const msw_tensor *weights)
+{
+    msw__tree *tree = p->share.tree;
+    msw_status status;
+
+    p->share.tree = NULL;
+    status = msw__resource_amounts(&p->share, &p->resource, plan, weights);
+    p->share.tree = tree;
+    if (!status && tree)
+        msw__resource_nodes(&p->share, &p->resource);
     return status;
 }
 
@@ -170,6 +231,8 @@ static msw_status make_part(msw__budget_part *p, msw_budget *b, msw_plan *plan,
         p->share.classes = memory;
     }
     if (!status)
+        status = make_tree(&p->share, b->ctx, o);
+    if (!status)
         status = rate(p, weights, o);
     if (status)
         return status;
@@ -177,7 +240,10 @@ static msw_status make_part(msw__budget_part *p, msw_budget *b, msw_plan *plan,
     if (b->options.scale == MSW_SCALE_RMS && square > 0)
         p->share.scale /= square;
     msw__budget_bounds(&p->share, o, 1);
-    return msw__resource_amounts(&p->share, &p->resource, plan, weights);
+    status = find_amounts(p, plan, weights);
+    if (p->share.tree)
+        p->share.tree->scale = p->share.scale;
+    return status;
 }
 
 static void drop_parts(msw_budget *b, size_t count)
@@ -230,11 +296,16 @@ msw_status msw_budget_add_any(msw_budget *b, msw_plan *const *plans, size_t plan
         return status;
     if (o.importance && !msw__plan_fits(plans[0], o.importance))
         return MSW_E_INVAL;
-    if (!msw__tensor_finite(weights))
-        return MSW_E_NUMERIC;
     resource.resource = b->options.resource;
     resource.float_bits = o.float_bits;
     resource.columns = o.columns;
+    if (o.levels && !msw__resource_merges(&resource)) {
+        msw__log(b->ctx, MSW_LOG_ERROR, "budget: merging blocks saves bytes alone, and not "
+                 "those of the packed form");
+        return MSW_E_INVAL;
+    }
+    if (!msw__tensor_finite(weights))
+        return MSW_E_NUMERIC;
     before = b->part_count;
     status = grow_parts(b, plan_count);
     if (!status)
@@ -261,8 +332,13 @@ static void forget(msw_budget *b)
 {
     b->outcome = (msw__outcome){0};
     b->target = 0;
-    for (size_t i = 0; i < b->part_count; i++)
-        memset(b->parts[i].share.classes, MSW_CLASS_FREE, b->parts[i].plan->block_count);
+    for (size_t i = 0; i < b->part_count; i++) {
+        const msw__share *s = &b->parts[i].share;
+
+        memset(s->classes, MSW_CLASS_FREE, s->plan->block_count);
+        if (s->tree)
+            memset(s->tree->levels, 0, s->plan->block_count);
+    }
 }
 
 /* The classes of the picked parts. */
@@ -343,6 +419,13 @@ const uint8_t *msw_budget_classes(const msw_budget *b, uint32_t layer)
     const msw__budget_part *p = part_of(b, layer);
 
     return p ? p->share.classes : NULL;
+}
+
+const uint8_t *msw_budget_merge_levels(const msw_budget *b, uint32_t layer)
+{
+    const msw__budget_part *p = part_of(b, layer);
+
+    return p && p->share.tree ? p->share.tree->levels : NULL;
 }
 
 msw_plan *msw_budget_plan(const msw_budget *b, uint32_t layer)

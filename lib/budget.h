@@ -6,8 +6,7 @@
 
 #include "internal.h"
 #include "project.h"
-
-enum { MSW__CLASSES = MSW_CLASS_UNIFIED + 1 };
+#include "quadtree.h"
 
 /* Blocks differ in size at the edges of the view alone. */
 enum { MSW__LAST_COLUMN = 1, MSW__LAST_ROW = 2, MSW__BLOCK_KINDS = 4 };
@@ -23,6 +22,8 @@ typedef struct msw__share {
     double fixed;               /* that the layer takes whatever the classes */
     size_t least[MSW__CLASSES], most[MSW__CLASSES]; /* blocks; not of FREE ones. A class
                                                        with most 0 is excluded */
+    msw__tree *tree;            /* of merged blocks, with the same classes: instead of the
+                                   amounts of single blocks and of bounds. NULL: none */
 } msw__share;
 
 /* What came out. */
@@ -85,6 +86,14 @@ msw_status msw__resource_measure(double *out, const msw__share *s,
                                  const msw_tensor *weights) MSW_NODISCARD;
 /* Takes what all layers of a file need besides. */
 double msw__resource_frame(uint32_t resource);
+
+/* Merging saves bytes, and those of forms that say so alone. */
+bool msw__resource_merges(const msw__layer_resource *r);
+/* What nodes take, of the amounts of single blocks; the fixed part changes too. The share's
+ * tree has all but amounts, exclusions and scale. */
+void msw__resource_nodes(msw__share *s, const msw__layer_resource *r);
+/* What a file needs besides where blocks are merged. */
+double msw__resource_merge_frame(void);
 
 /* budget_solve.c, budget_options.c */
 

@@ -26,10 +26,27 @@ static double amount_at(const joint *j, double price, unsigned side)
     for (size_t i = 0; i < j->count; i++) {
         const msw__layer_choice c = msw__share_label(&j->shares[i], price, side, j->spare);
 
-        amount += msw__share_amount_of(&j->shares[i], &c.counts);
+        amount += c.amount;
     }
     return amount;
 }
+
+/* The largest that a change can cost: of a block, or of a tree, where all may change. */
+static double largest_cost(const msw__share *s)
+{
+    double sum = 0, most = 0;
+
+    for (size_t b = 0; b < s->plan->block_count; b++) {
+        const double cost = msw__share_cost(s, &s->candidates[b], MSW_CLASS_PRUNED);
+
+        sum += cost;
+        most = fmax(most, cost);
+    }
+    return s->tree ? sum : most;
+}
+
+/* Trees may differ by less than counts. */
+#define LEAST_GAP 1e-6
 
 /* Twice what the largest cost is for the least amount that two classes differ by: there
  * no cost counts any more. */
@@ -40,8 +57,9 @@ static double highest_price(const joint *j)
     for (size_t i = 0; i < j->count; i++) {
         const msw__share *s = &j->shares[i];
 
-        for (size_t b = 0; b < s->plan->block_count; b++)
-            most = fmax(most, msw__share_cost(s, &s->candidates[b], MSW_CLASS_PRUNED));
+        most = fmax(most, largest_cost(s));
+        if (s->tree)
+            least = fmin(least, LEAST_GAP);
         for (size_t kind = 0; kind < MSW__BLOCK_KINDS; kind++)
             for (size_t a = 0; a < MSW__CLASSES; a++)
                 for (size_t b = 0; b < a; b++) {
@@ -56,6 +74,10 @@ static double highest_price(const joint *j)
 
 static void keep_fitting(msw__share *s)
 {
+    if (s->tree) {
+        msw__tree_keep_fitting(s->tree);
+        return;
+    }
     for (size_t b = 0; b < s->plan->block_count; b++)
         s->classes[b] &= MSW__LABEL;
 }
@@ -78,6 +100,8 @@ static double take_partly(msw__share *s, const msw__layer_choice *c, double amou
 {
     size_t n[MSW__CLASSES];
 
+    if (s->tree)
+        return msw__tree_take_partly(s->tree, amount, room);
     for (unsigned k = 0; k < MSW__CLASSES; k++)
         n[k] = msw__counts_total(&c->counts, k);
     for (size_t b = 0; b < s->plan->block_count; b++) {
@@ -100,6 +124,8 @@ static double distance_of(const msw__share *s)
 {
     double distance = 0;
 
+    if (s->tree)
+        return msw__tree_sum_of(s->tree, MSW__FITS).distance;
     for (size_t i = 0; i < s->plan->block_count; i++) {
         const msw__candidate *x = &s->candidates[i];
 
@@ -153,14 +179,14 @@ msw__outcome msw__share_out(msw__share *shares, size_t count, double room, void 
 static double weigh(double *amount, msw__share *s, double price, void *spare)
 {
     const msw__layer_choice c = msw__share_label(s, price, MSW__FITS, spare);
-    double cost = 0;
+    double cost = c.cost;
 
-    for (size_t i = 0; i < s->plan->block_count; i++) {
+    *amount = c.amount;
+    for (size_t i = 0; !s->tree && i < s->plan->block_count; i++) {
         const msw__candidate *x = &s->candidates[i];
 
         cost += msw__share_cost(s, x, msw__label_of(s, x->block, MSW__FITS));
     }
-    *amount = msw__share_amount_of(s, &c.counts);
     return cost;
 }
 
@@ -211,6 +237,8 @@ void msw__share_pick(size_t *picked, msw__share *shares, const size_t *first, si
     pick_at(picked, shares, first, layers, msw__double_of(fits), spare);
     for (size_t i = 0; i < first[layers]; i++) {
         memset(shares[i].classes, MSW_CLASS_FREE, shares[i].plan->block_count);
+        if (shares[i].tree)
+            memset(shares[i].tree->levels, 0, shares[i].plan->block_count);
         msw__share_sort(&shares[i]);
     }
 }

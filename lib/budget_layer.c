@@ -242,7 +242,9 @@ static msw__class_counts label_jointly(msw__share *s, unsigned side, size_t prun
     return c;
 }
 
-msw__layer_choice msw__share_label(msw__share *s, double price, unsigned side, void *spare)
+/* Classes of single blocks, within the bounds. */
+static msw__layer_choice label_blocks(msw__share *s, double price, unsigned side,
+                                      void *spare)
 {
     msw__layer_choice c = {.counts = label_with(s, price, side, MSW_CLASS_FREE, 0)};
     size_t wanted[MSW__CLASSES] = {0};
@@ -272,6 +274,22 @@ msw__layer_choice msw__share_label(msw__share *s, double price, unsigned side, v
     return c;
 }
 
+msw__layer_choice msw__share_label(msw__share *s, double price, unsigned side, void *spare)
+{
+    msw__layer_choice c = {{{{0}}}, {false}, 0, 0};
+
+    if (s->tree) {
+        const msw__tree_sum sum = msw__tree_project(s->tree, price, side);
+
+        c.amount = s->fixed + sum.amount;
+        c.cost = sum.distance;
+    } else {
+        c = label_blocks(s, price, side, spare);
+        c.amount = msw__share_amount_of(s, &c.counts);
+    }
+    return c;
+}
+
 double msw__share_amount_of(const msw__share *s, const msw__class_counts *n)
 {
     double amount = s->fixed;
@@ -286,6 +304,8 @@ double msw__share_amount(const msw__share *s)
 {
     msw__class_counts n = {{{0}}};
 
+    if (s->tree)
+        return s->fixed + msw__tree_sum_of(s->tree, MSW__FITS).amount;
     for (size_t b = 0; b < s->plan->block_count; b++)
         n.of[msw__share_block_kind(s, b)][s->classes[b]]++;
     return msw__share_amount_of(s, &n);

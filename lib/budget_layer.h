@@ -5,9 +5,7 @@
 
 #include "budget.h"
 
-/* Labels of two prices to a byte of the share's classes: of the one that fits, and of the
- * lower one. */
-enum { MSW__FITS = 0, MSW__LOWER = 2, MSW__LABEL = 3, MSW__NO_SIDE = 8 };
+/* Labels of two prices to a byte of the share's classes (quadtree.h). */
 
 static inline void msw__set_label(msw__share *s, size_t block, unsigned side,
                                   unsigned class)
@@ -31,8 +29,10 @@ size_t msw__counts_total(const msw__class_counts *n, unsigned class);
 
 /* What a layer comes to at a price, and which numbers a bound has fixed. */
 typedef struct msw__layer_choice {
-    msw__class_counts counts;
+    msw__class_counts counts; /* not of merged blocks */
     bool bound[MSW__CLASSES];
+    double amount;            /* that the layer takes, fixed part included */
+    double cost;              /* of merged blocks alone */
 } msw__layer_choice;
 
 /* The labels of a side at a price; MSW__NO_SIDE: they are only counted. */

@@ -6,7 +6,7 @@
 
 enum {
     OLDEST_OPTIONS = sizeof(msw_budget_options),
-    OLDEST_LAYER = sizeof(msw_budget_layer),
+    OLDEST_LAYER = offsetof(msw_budget_layer, levels),
     OLDEST_STORE = offsetof(msw_store_options, expected_n),
     MOST_FLOAT_BITS = 64
 };
@@ -48,6 +48,13 @@ static bool bounds_valid(const msw_budget_layer *o)
            o->unify_max <= 1 && o->prune_min <= o->prune_max && o->unify_min <= o->unify_max;
 }
 
+static bool bounded(const msw_budget_layer *o)
+{
+    return o->prune_min != 0 || o->unify_min != 0 ||
+           (o->prune_max != 0 && o->prune_max != 1) ||
+           (o->unify_max != 0 && o->unify_max != 1);
+}
+
 msw_status msw__budget_take_layer(msw_budget_layer *o, msw_store_options *store,
                                   const msw_budget_layer *options)
 {
@@ -61,8 +68,10 @@ msw_status msw__budget_take_layer(msw_budget_layer *o, msw_store_options *store,
     o->store = NULL;
     if (status)
         return status;
-    if (o->exclude & ~(MSW_EXCLUDE_PRUNE | MSW_EXCLUDE_UNIFY))
+    if (o->exclude & ~(MSW_EXCLUDE_PRUNE | MSW_EXCLUDE_UNIFY) || o->reserved)
         return MSW_E_VERSION;
+    if (o->levels > MSW_MAX_MERGE_LEVELS || (o->levels && bounded(o)))
+        return MSW_E_INVAL;
     o->weight = o->weight == 0 ? 1 : o->weight;
     o->prune_max = o->prune_max == 0 ? 1 : o->prune_max;
     o->unify_max = o->unify_max == 0 ? 1 : o->unify_max;

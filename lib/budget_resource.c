@@ -11,6 +11,7 @@ enum {
     GROUP = 4,                 /* weights of a look-up */
     BLOCKS_PER_BYTE = 5,       /* of a class map with three classes */
     FRAME = 64 + 2 * 40 + 96, /* header, section table, what begins at multiples of 64 */
+    SECTION = 40 + 48,        /* one more */
     RECORD = 36,               /* of a tensor in the index, with a short name */
     DIMENSION = 8
 };
@@ -27,6 +28,17 @@ bool msw__resource_measured(const msw__layer_resource *r)
     return r->resource == MSW_RESOURCE_SECONDS;
 }
 
+bool msw__resource_merges(const msw__layer_resource *r)
+{
+    return r->resource == MSW_RESOURCE_BYTES &&
+           (r->float_bits || r->store.encoding != MSW_ENCODING_PACKED);
+}
+
+double msw__resource_merge_frame(void)
+{
+    return SECTION;
+}
+
 double msw__resource_frame(uint32_t resource)
 {
     return resource == MSW_RESOURCE_BYTES ? FRAME : 0;
@@ -40,6 +52,11 @@ static double record_bytes(const msw_plan *p)
 static double permutation_bytes(const uint32_t *permutation, size_t count)
 {
     return permutation ? (double)count * (double)msw__index_bytes(count) : 0;
+}
+
+static double class_map_bytes(const msw_plan *p)
+{
+    return (double)((p->block_count + BLOCKS_PER_BYTE - 1) / BLOCKS_PER_BYTE);
 }
 
 /* Costs of a free weight; of a unified block, each of its weights and each look-up. */
@@ -77,7 +94,37 @@ static void bytes_as_they_are(msw__share *s, const msw__layer_resource *r)
     s->fixed = record_bytes(s->plan) +
                permutation_bytes(s->plan->row_permutation, s->plan->rows) +
                permutation_bytes(s->plan->column_permutation, s->plan->columns) +
-               (double)((s->plan->block_count + BLOCKS_PER_BYTE - 1) / BLOCKS_PER_BYTE);
+               class_map_bytes(s->plan);
+}
+
+/* Of a class and of a choice whether to split, in the transport form, before there is a
+ * choice to learn from. */
+#define FIRST_LABEL_BITS 0.7
+#define FIRST_SPLIT_BITS 0.5
+
+void msw__resource_nodes(msw__share *s, const msw__layer_resource *r)
+{
+    const bool measured = msw__resource_measured(r);
+    msw__node_amounts *a = &s->tree->amounts;
+    size_t rows = 0, columns = 0, kind = 0;
+
+    while (!msw__share_block_size(&rows, &columns, s->plan, kind))
+        kind++;
+    *a = (msw__node_amounts){
+        .free = s->amount[kind][MSW_CLASS_FREE] / (double)(rows * columns),
+        .sign = 1.0 / BITS,
+    };
+    a->magnitude = s->amount[kind][MSW_CLASS_UNIFIED] - a->sign * (double)(rows * columns);
+    for (size_t l = 0; l < MSW__LEVELS; l++) {
+        for (size_t k = 0; k < MSW__CLASSES; k++)
+            a->label[l][k] = measured ? FIRST_LABEL_BITS / BITS : 1.0 / BLOCKS_PER_BYTE;
+        a->split[l][0] = a->split[l][1] = measured ? FIRST_SPLIT_BITS / BITS : 0;
+    }
+    s->tree->first = *a;
+    s->fixed += 1; /* the highest level */
+    if (!measured)
+        s->fixed += (double)msw__merge_map_bytes(s->plan, s->tree->most) -
+                    class_map_bytes(s->plan);
 }
 
 static void multiply_adds(msw__share *s, const msw__layer_resource *r)
@@ -140,7 +187,8 @@ msw_status msw__resource_measure(double *out, const msw__share *s,
         *out = msw__share_amount(s);
         return MSW_OK;
     }
-    status = msw_unified_new(&u, plan, weights, s->classes, plan->block_count);
+    status = msw_unified_new_merged(&u, plan, weights, s->classes,
+                                    s->tree ? s->tree->levels : NULL, plan->block_count);
     if (status)
         return status;
     status = r->resource == MSW_RESOURCE_BYTES ? measure_bytes(out, r, plan->ctx, u)

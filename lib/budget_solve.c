@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-enum { ATTEMPTS = 12 };
+enum { ATTEMPTS = 12, ROUNDS = 3 /* of learning */ };
+#define BYTE_OF_BIT 0.125
 
 /* Of the target: what the next attempt aims at, and what no further one is made for. */
 #define AIM 0.9975
@@ -14,6 +15,8 @@ double msw__share_all_free(const msw__share *s)
 {
     double amount = s->fixed;
 
+    if (s->tree)
+        return amount + msw__tree_all_free(s->tree);
     for (size_t b = 0; b < s->plan->block_count; b++)
         amount += s->amount[msw__share_block_kind(s, b)][MSW_CLASS_FREE];
     return amount;
@@ -21,7 +24,12 @@ double msw__share_all_free(const msw__share *s)
 
 double msw__budget_around(const msw__budget_part *parts, size_t count, double rest)
 {
-    return count ? rest + msw__resource_frame(parts[0].resource.resource) : rest;
+    double around = count ? rest + msw__resource_frame(parts[0].resource.resource) : rest;
+
+    for (size_t i = 0; i < count; i++)
+        if (parts[i].share.tree)
+            return around + msw__resource_merge_frame();
+    return around;
 }
 
 static msw_status make_shares(msw__share **shares, void **spare, size_t *spare_size,
@@ -70,6 +78,33 @@ static bool any_measured(const msw__budget_part *parts, size_t count)
         if (msw__resource_measured(&parts[i].resource))
             return true;
     return false;
+}
+
+/* Trees where amounts are measured: what it takes to say them is that of a choice made
+ * before. */
+static msw_status learn(msw__budget_part *parts, msw__share *shares, size_t count,
+                        double target, void *spare)
+{
+    double room = target;
+    msw_status status = MSW_OK;
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++)
+        if (shares[i].tree) {
+            shares[i].tree->amounts = shares[i].tree->first;
+            any = any || msw__resource_measured(&parts[i].resource);
+        }
+    for (int round = 0; any && round < ROUNDS && !status; round++) {
+        const msw__outcome found = msw__share_out(shares, count, room, spare);
+        double amount;
+
+        for (size_t i = 0; i < count; i++)
+            if (shares[i].tree && msw__resource_measured(&parts[i].resource))
+                msw__tree_learn(shares[i].tree, BYTE_OF_BIT);
+        status = measure_all(&amount, parts, count);
+        room = fmax(found.amount + (AIM * target - amount), target / 2);
+    }
+    return status;
 }
 
 /* What is really taken by what fits a room, as a function of the room, brought close below
@@ -127,12 +162,14 @@ msw_status msw__budget_solve(msw__outcome *out, msw_context *ctx, msw__budget_pa
     msw_status status;
     void *spare;
 
+    *out = (msw__outcome){0};
     status = make_shares(&shares, &spare, &spare_size, ctx, parts, count);
     if (status)
         return status;
-    if (any_measured(parts, count) && room > 0)
+    status = learn(parts, shares, count, room, spare);
+    if (!status && any_measured(parts, count) && room > 0)
         status = solve_measured(out, parts, shares, count, room, spare);
-    else
+    else if (!status)
         *out = msw__share_out(shares, count, room, spare);
     out->amount += around;
     msw__free(ctx, spare, spare_size, MSW__SPARE_BYTES);

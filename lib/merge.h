@@ -72,32 +72,4 @@ void msw__node_fill(uint8_t *array, const msw_plan *p, size_t b, unsigned level,
  * unified block. Of equal weights it is the weight, exactly. */
 void msw__merge_means(msw__block_sum *sums, const msw_unified *u);
 
-/* How the projection weighs distance against bits: a class takes MSW__CLASS_BITS, a sign
- * one bit, and so does the choice at each node whether to split it. */
-#define MSW__CLASS_BITS 1.6
-
-typedef struct msw__quadtree {
-    unsigned levels;    /* 0: blocks are not merged, and all this is not used */
-    uint32_t exclude;   /* MSW_EXCLUDE_* */
-    double price;       /* of a bit, in units of the mean of h v^2 */
-    double magnitude_bits, free_bits;
-} msw__quadtree;
-
-/* The classes and levels of least distance + price * bits among all trees, bottom-up; ties
- * to smaller nodes and to the classes that change less. The candidates are in order, as
- * are @p magnitudes and @p weights, the sum of h of each block; magnitudes become those of
- * the nodes. */
-void msw__quadtree_project(uint8_t *classes, uint8_t *levels, float *magnitudes,
-                           const msw__candidate *candidates, const float *weights,
-                           const msw_plan *p, const msw__quadtree *q);
-
-/* unified_merge.c: options, checked, and the importance in them. */
-msw_status msw__quadtree_take(msw__quadtree *out, const msw_tensor **importance,
-                              const msw_quadtree_options *options) MSW_NODISCARD;
-/* msw_unified_from_quadtree() of finite weights, with importance as msw__unified_fit(). */
-msw_status msw__unified_fit_quadtree(msw_unified **out, msw_plan *plan,
-                                     const msw_tensor *weights,
-                                     const msw__importance *importance,
-                                     const msw__quadtree *quadtree) MSW_NODISCARD;
-
 #endif /* MSW_LIB_MERGE_H */

@@ -42,10 +42,22 @@ static bool inside(const place *p, size_t row, size_t column)
            column >> p->level == p->column >> p->level;
 }
 
+static double bits_or(double bits, double standard)
+{
+    return bits > 0 ? bits : bits < 0 ? 0 : standard;
+}
+
+/* Of saying whether a node is split. */
+static double split_cost(const search *s)
+{
+    return s->unit * s->options->price * bits_or(s->options->split_bits, 1);
+}
+
 /* Distance and bits of a node as one block of a class, from the definition. */
 static double node_cost(const search *s, const place *p, msw_class class)
 {
     const msw_plan_info *i = &s->f->info;
+    const double label = bits_or(s->options->class_bits, 1.6);
     double sum = 0, squares = 0, weight = 0, count = 0, distance = 0;
 
     for (int pass = 0; pass < 2; pass++)
@@ -66,11 +78,11 @@ static double node_cost(const search *s, const place *p, msw_class class)
             }
         }
     if (class == MSW_CLASS_PRUNED)
-        return squares + s->unit * s->options->price * 1.6;
+        return squares + s->unit * s->options->price * label;
     if (class == MSW_CLASS_FREE)
-        return s->unit * s->options->price * (1.6 + count * s->options->free_bits);
+        return s->unit * s->options->price * (label + count * s->options->free_bits);
     return distance +
-           s->unit * s->options->price * (1.6 + count + s->options->magnitude_bits);
+           s->unit * s->options->price * (label + count + s->options->magnitude_bits);
 }
 
 static double known_cost(search *s, const place *p, msw_class class)
@@ -95,7 +107,7 @@ static void try_all(search *s, const place *pending, size_t count, double cost)
     p = pending[count - 1];
     memcpy(rest, pending, (count - 1) * sizeof *rest);
     if (divides(s, &p))
-        cost += s->unit * s->options->price; /* the bit that says which */
+        cost += split_cost(s);
     if (p.level == 0 || divides(s, &p))
         for (int class = p.level > 0; class <= MSW_CLASS_UNIFIED; class++)
             if (!(class == MSW_CLASS_PRUNED && s->options->exclude & MSW_EXCLUDE_PRUNE) &&
@@ -123,7 +135,7 @@ static double cost_found(const search *s, const msw_unified *u, const place *p)
     const size_t first = p->row * s->f->info.block_column_count + p->column;
     const uint8_t *levels = msw_unified_merge_levels(u);
     const unsigned level = levels ? levels[first] : 0;
-    const double bit = divides(s, p) ? s->unit * s->options->price : 0;
+    const double bit = divides(s, p) ? split_cost(s) : 0;
     double cost = bit;
 
     if (level == p->level)
@@ -173,6 +185,8 @@ static void check_least(const layout *l, uint32_t levels, double price, uint32_t
     o.magnitude_bits = 6;
     o.free_bits = 12;
     o.levels = levels;
+    o.class_bits = random % 3 == 0 ? 0 : random % 3 == 1 ? 0.3 : -1;
+    o.split_bits = random % 3 == 0 ? 0 : random % 3 == 1 ? 0.4 : -1;
     o.exclude = exclude;
     o.importance = weighted ? h : NULL;
     s.weights = w;
@@ -499,13 +513,15 @@ static void test_misuse(void **state)
     assert_int_equal(msw_unified_from_quadtree(&u, NULL, w, &good), MSW_E_INVAL);
     assert_int_equal(msw_unified_from_quadtree(&u, f.plan, NULL, &good), MSW_E_INVAL);
     assert_int_equal(msw_unified_from_quadtree(&u, f.plan, w, NULL), MSW_E_INVAL);
-    for (int k = 0; k < 8; k++) {
+    for (int k = 0; k < 10; k++) {
         o = good;
         if (k < 3)
             o.price = k == 0 ? -1 : k == 1 ? (double)NAN : HUGE_VAL;
         o.levels = k == 3 ? MSW_MAX_MERGE_LEVELS + 1 : o.levels;
         o.magnitude_bits = k == 4 ? -1 : k == 5 ? 33 : 0;
         o.free_bits = k == 6 ? (double)NAN : k == 7 ? 33 : 0;
+        o.class_bits = k == 8 ? 33 : 0;
+        o.split_bits = k == 9 ? (double)NAN : 0;
         assert_int_equal(msw_unified_from_quadtree(&u, f.plan, w, &o), MSW_E_INVAL);
         assert_null(u);
     }

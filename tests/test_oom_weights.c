@@ -263,10 +263,41 @@ static msw_status choose(world *w)
     return msw_budget_choose(w->budget, 1900);
 }
 
+/* The same with merged blocks, which have no bounds. */
+static msw_status add_merging(world *w)
+{
+    msw_budget_layer layer;
+    msw_status status;
+
+    msw_budget_layer_init(&layer);
+    layer.levels = 2;
+    layer.importance = w->tensor;
+    status = msw_budget_add(w->budget, w->plan, w->weights, &layer);
+    if ((msw_budget_layer_count(w->budget) == 1) != !status)
+        w->bad = true;
+    return status;
+}
+
+static msw_status set_up_merging(world *w)
+{
+    const msw_status status = set_up_budget(w);
+
+    return status ? status : add_merging(w);
+}
+
+static uint64_t digest_merging(world *w)
+{
+    const uint8_t *levels = msw_budget_merge_levels(w->budget, 0);
+
+    return levels ? oom_hash(digest_budget(w), levels, ROWS / 4 * COLUMNS / 4) : 2;
+}
+
 static const scenario scenarios[] = {
     {"budget_new", NULL, new_budget, digest_budget},
     {"budget_add", set_up_budget, add_to_budget, digest_budget},
     {"budget_choose", set_up_choice, choose, digest_budget},
+    {"budget_add merging", set_up_budget, add_merging, digest_merging},
+    {"budget_choose merging", set_up_merging, choose, digest_merging},
     {"tensor_new", NULL, new_tensor, oom_digest_tensor},
     {"tensor_borrow", NULL, oom_borrow_tensor, oom_digest_tensor},
     {"plan_new", NULL, new_plan, digest_plan},

@@ -544,7 +544,7 @@ static void test_structs(void **state)
     OUTPUT(msw_plan_info, call_plan_info);
     check_sizes(call_projection, NULL, sizeof(msw_projection_options),
                 offsetof(msw_projection_options, per_row), false);
-    INPUT(msw_quadtree_options, call_quadtree, NULL);
+    LONGER_INPUT(msw_quadtree_options, call_quadtree, class_bits);
     LONGER_OUTPUT(msw_unified_info, call_unified_info, magnitudes);
     OUTPUT(msw_verify_info, call_verify_info);
     INPUT(msw_gemm_options, call_gemm, NULL);
@@ -557,7 +557,7 @@ static void test_structs(void **state)
     INPUT(msw_permutation_layer, call_permutation_layer, NULL);
     OUTPUT(msw_permutation_info, call_permutation_info);
     INPUT(msw_budget_options, call_budget, NULL);
-    INPUT(msw_budget_layer, call_budget_layer, NULL);
+    LONGER_INPUT(msw_budget_layer, call_budget_layer, levels);
     OUTPUT(msw_budget_info, call_budget_info);
     LONGER_INPUT(msw_admm_options, call_admm, rho_threshold);
     LONGER_INPUT(msw_layer_options, call_layer, per_row);

@@ -14,6 +14,7 @@ struct compress_options {
     struct rules layers, except, kinds, groups;
     uint64_t bytes;   /* of the file; 0: the shares above */
     double ratio;     /* of the input's tensors to the file; 0: the same */
+    uint32_t levels;  /* up to which blocks may be merged */
     uint32_t threads;
     uint32_t bits;    /* of a magnitude or a free weight; 0: floats */
     bool shares, transport, f16, permute, force, quiet; /* shares: one of them was given */

@@ -52,7 +52,7 @@ static msw_status project(msw_unified **out, const struct job *j, msw_plan *plan
     return msw_unified_from(out, plan, weights, &shares);
 }
 
-/* Onto the classes that the budget chose for the next layer. */
+/* Onto the classes and nodes that the budget chose for the next layer. */
 static msw_status project_chosen(msw_unified **out, struct job *j, msw_plan *plan,
                                  const msw_tensor *weights)
 {
@@ -62,9 +62,14 @@ static msw_status project_chosen(msw_unified **out, struct job *j, msw_plan *pla
     *out = NULL;
     msw_plan_info_init(&info);
     status = msw_plan_get_info(&info, plan);
-    return status ? status : msw_unified_new(out, plan, weights,
-                                             msw_budget_classes(j->budget, j->layer++),
-                                             info.block_count);
+    if (status)
+        return status;
+    status = msw_unified_new_merged(out, plan, weights,
+                                    msw_budget_classes(j->budget, j->layer),
+                                    msw_budget_merge_levels(j->budget, j->layer),
+                                    info.block_count);
+    j->layer++;
+    return status;
 }
 
 /* ||to_dense(u) - weights|| / ||weights||; weights become the dense form of u. */

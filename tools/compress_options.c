@@ -21,6 +21,8 @@ static const char help[] =
     "      --bytes N          instead of shares: a file of at most N bytes, the blocks\n"
     "                         of all layers chosen such that weights change least\n"
     "      --ratio R          the same, with 1/R of the input's bytes\n"
+    "      --quadtree LEVELS  with --bytes or --ratio: blocks may be merged, 2^LEVELS by\n"
+    "                         2^LEVELS at the most (1 to 4)\n"
     "      --layers GLOB      only weights with such names; may be repeated\n"
     "      --except GLOB      no weights with such names; may be repeated\n"
     "      --kind GLOB=KIND   what the dimensions mean: oi, io, oihw, ohwi\n"
@@ -42,6 +44,7 @@ static const struct option options[] = {
     {"unify", required_argument, NULL, OPTION_UNIFY},
     {"bytes", required_argument, NULL, OPTION_BYTES},
     {"ratio", required_argument, NULL, OPTION_RATIO},
+    {"quadtree", required_argument, NULL, OPTION_QUADTREE},
     {"layers", required_argument, NULL, OPTION_LAYERS},
     {"except", required_argument, NULL, OPTION_EXCEPT},
     {"kind", required_argument, NULL, OPTION_KIND},
@@ -75,6 +78,10 @@ static int read_option(struct compress_options *o, int option, struct problem *p
         return option_count(&o->bytes, optarg, 1, MOST_BYTES, "--bytes", p);
     case OPTION_RATIO:
         return option_number(&o->ratio, optarg, 1, MOST_RATIO, "--ratio", p);
+    case OPTION_QUADTREE:
+        option_count(&count, optarg, 1, MSW_MAX_MERGE_LEVELS, "--quadtree", p);
+        o->levels = (uint32_t)count;
+        return p->code;
     case OPTION_LAYERS:
         return rules_add(&o->layers, "--layers", optarg, p);
     case OPTION_EXCEPT:
@@ -137,6 +144,8 @@ int compress_options_read(struct compress_options *o, int argc, char **argv,
         return problem_set(p, CODE_USAGE, "compress: -o OUT.msw is missing");
     if (o->shares + (o->bytes > 0) + (o->ratio > 0) > 1)
         return problem_set(p, CODE_USAGE, "shares, --bytes and --ratio exclude each other");
+    if (o->levels && !o->bytes && !(o->ratio > 0))
+        return problem_set(p, CODE_USAGE, "--quadtree needs --bytes or --ratio");
     if (o->bits && !o->transport)
         return problem_set(p, CODE_USAGE, "--bits needs --transport");
     if (o->prune + o->unify > 1)

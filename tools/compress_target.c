@@ -23,6 +23,11 @@ static int measure_item(struct job *j, const struct item *item, const msw_plan_o
 
     msw_budget_layer_init(&layer);
     layer.float_bits = compress_store(&store, j, item, true);
+    layer.levels = j->options.levels;
+    if (layer.levels && j->options.transport) { /* the coder tells what merging saves */
+        layer.float_bits = 0;
+        layer.store = &store;
+    }
     if (problem_interrupted(j->p) || compress_plan(&plan, j, item, how))
         return j->p->code;
     if (model_tensor(&weights, &j->model, item, j->p) == CODE_OK) {

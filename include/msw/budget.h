@@ -26,6 +26,11 @@
  * X or for `columns`. SECONDS is what msw_gemm_get_info() predicts for the library's own
  * kernels on this machine, for `columns` columns of X, the BLAS left out.
  *
+ * Where blocks may be merged, the choice is that among all trees: each node takes the least
+ * of what it costs as one block and of the sum of its parts, bottom-up, at the same price.
+ * A node takes as many bytes as a block of its size; what saying classes and merging takes is
+ * fixed in the plain form, and in the transport form learnt from choices made before.
+ *
  * In the transport and the packed form and for SECONDS an amount is not a sum over blocks: the budget
  * encodes or packs the layers as chosen, and corrects the choice, until what is really
  * taken is at most the target and, as far as single blocks allow, within half a percent.
@@ -79,6 +84,13 @@ typedef struct msw_budget_layer {
 
     /** As in msw_projection_options; NULL in a solver, which has its own. */
     const msw_tensor *importance;
+
+    uint32_t levels;                /**< blocks may be merged, as nodes up to this level
+                                         (msw/unified.h), at most MSW_MAX_MERGE_LEVELS; 0:
+                                         none. BYTES alone, and not of the packed form,
+                                         which merging does not make smaller; without
+                                         bounds. 0 in a solver, whose layers have it */
+    uint32_t reserved;              /**< 0 */
 } msw_budget_layer;
 
 /** Made by the library: read a field only if it lies within @c size. */
@@ -109,8 +121,9 @@ MSW_API void msw_budget_free(msw_budget *budget);
  * Add a layer; they are numbered from 0. The costs of its blocks are taken now. The plan
  * is retained; so are the weights, which must then stay as they are, where amounts are
  * measured (see above), and otherwise not. @p options NULL: the defaults. MSW_E_INVAL:
- * bounds that no choice can keep. MSW_E_NUMERIC: a weight is not finite.
- * MSW_E_UNSUPPORTED: SECONDS of a plan with groups.
+ * bounds that no choice can keep; levels together with bounds, with another resource, or
+ * with the packed form. MSW_E_NUMERIC: a weight is not finite. MSW_E_UNSUPPORTED: SECONDS of
+ * a plan with groups.
  */
 MSW_API msw_status msw_budget_add(msw_budget *budget, msw_plan *plan, msw_tensor *weights,
                                   const msw_budget_layer *options) MSW_NODISCARD;
@@ -138,8 +151,12 @@ MSW_API msw_status msw_budget_get_info(msw_budget_info *out,
                                        const msw_budget *budget) MSW_NODISCARD;
 MSW_API uint32_t msw_budget_layer_count(const msw_budget *budget);
 /** One msw_class per block of the layer's plan, as last chosen (before: all free); they
- * live until the next choice. msw_unified_new() takes them. NULL: no such layer. */
+ * live until the next choice. msw_unified_new() takes them, or where blocks may be merged
+ * msw_unified_new_merged(). NULL: no such layer. */
 MSW_API const uint8_t *msw_budget_classes(const msw_budget *budget, uint32_t layer);
+/** The merge level of each block, with the same life. NULL: no such layer, or one without
+ * levels. */
+MSW_API const uint8_t *msw_budget_merge_levels(const msw_budget *budget, uint32_t layer);
 /** The layer's plan, of several the one last picked (before: the first); owned by the
  * budget: msw_plan_ref() to keep it. NULL: no such layer. */
 MSW_API msw_plan *msw_budget_plan(const msw_budget *budget, uint32_t layer);

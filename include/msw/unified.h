@@ -91,6 +91,10 @@ typedef struct msw_quadtree_options {
     uint32_t levels;       /**< highest level of a node, up to MSW_MAX_MERGE_LEVELS; 0:
                                 blocks are not merged */
     uint32_t exclude;      /**< MSW_EXCLUDE_* of msw/budget.h: classes not to be used */
+
+    double class_bits;     /**< of a node's class; 0: 1.6; < 0: none. In the transport form
+                                about 0.2 to 1 */
+    double split_bits;     /**< of each choice whether to split a node; 0: 1; < 0: none */
 } msw_quadtree_options;
 
 /** Counts, sizes and arithmetic. */
@@ -161,8 +165,9 @@ MSW_API msw_status msw_unified_new(msw_unified **out, msw_plan *plan,
 /**
  * One-shot projection onto adaptive blocks: the classes and nodes of least distance +
  * price * bits among all trees, found bottom-up; ties to smaller nodes. A node is merged
- * where that costs less than the best of its parts. Counted are 1 bit per sign, 1.6 per
- * class, 1 for each choice whether to split a node, and the bits of floats as given.
+ * where that costs less than the best of its parts. Counted are 1 bit per sign and, as
+ * given, the bits of classes, of choices whether to split a node, and of floats. Where they
+ * are not known, msw_budget (msw/budget.h) finds those of the file and the price as well.
  * MSW_E_INVAL: an option out of range. Takes time linear in the weights.
  */
 MSW_API msw_status msw_unified_from_quadtree(msw_unified **out, msw_plan *plan,

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 from test_reports import read_png
-from toolcase import DIFFERENT, ToolCase, main
+from toolcase import DIFFERENT, USAGE, ToolCase, main
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'golden')
 MERGED = os.path.join(GOLDEN, 'ok-1-merged.msw')
@@ -75,6 +75,50 @@ class Others(ToolCase):
             self.assertEqual(at(y, right - 1), GREY)
         inside = picture[1:bottom - 1, left + 1:right - 1].reshape(-1, 3)
         self.assertEqual(len(np.unique(inside, axis=0)), 1)
+
+
+class Compress(ToolCase):
+    def setUp(self):
+        super().setUp()
+        # patches of 32 x 32 weights, some much stronger than others
+        strength = np.exp(1.5 * self.normal(4, 6))
+        self.w = self.normal(128, 192) * np.kron(strength, np.ones((32, 32), '<f4'))
+        np.savez('a.npz', w=self.w.astype('<f4'), v=self.normal(64, 32), bias=self.normal(9))
+
+    def compress(self, size, *arguments):
+        """Relative error of w."""
+        self.run_msw('compress', '-f', '-b', '4x4', 'a.npz', '-o', 'x.msw', '--bytes', size,
+                     *arguments)
+        self.assertLessEqual(os.path.getsize('x.msw'), size)
+        self.assertGreater(os.path.getsize('x.msw'), 0.97 * size - 260)
+        self.run_msw('verify', '-q', 'x.msw')
+        self.run_msw('export', '-f', 'x.msw', '-o', 'z.npz')
+        z = np.load('z.npz')['w']
+        return np.linalg.norm(z - self.w) / np.linalg.norm(self.w)
+
+    def test_merging_helps(self):
+        for form in [], ['--transport', '--bits', 6], ['--f16']:
+            alone = self.compress(5000, *form)
+            self.assertEqual(len(self.tensors('x.msw')['w']['nodes']), 1)
+            merged = self.compress(5000, '--quadtree', 3, *form)
+            self.assertGreater(len(self.tensors('x.msw')['w']['nodes']), 1)
+            self.assertLess(merged, alone)
+
+    def test_levels(self):
+        for levels in 1, 4:
+            self.compress(4000, '--quadtree', levels)
+            nodes = self.tensors('x.msw')['w']['nodes']
+            self.assertLessEqual(len(nodes), levels + 1)
+        self.compress(4000, '--quadtree', 2, '--threads', 2)
+        one = self.content('x.msw')
+        self.compress(4000, '--quadtree', 2)
+        self.assertEqual(self.content('x.msw'), one)
+
+    def test_usage(self):
+        for wrong in (['--quadtree', 2], ['--quadtree', 0, '--ratio', 4],
+                      ['--quadtree', 5, '--ratio', 4]):
+            self.run_msw('compress', 'a.npz', '-o', 'y.msw', *wrong, code=USAGE,
+                         says='--quadtree')
 
 
 if __name__ == '__main__':

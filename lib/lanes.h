@@ -30,11 +30,13 @@ typedef struct msw__sign_row {
     uint8_t bits[MSW__RUN / 8];
 } msw__sign_row;
 
-/* A row of the old Z. In FREE blocks Z = D. */
+/* A row of the old Z. In FREE blocks Z = D. Rows are short and far apart, and hardware does
+ * not see where the next ones are: as long a run from w_soon and d_soon on is prefetched. */
 typedef struct msw__z_row {
     const msw__columns *columns;
     const msw__sign_row *signs;
     const float *d;
+    const float *w_soon, *d_soon;
 } msw__z_row;
 
 /* Squared norms, in lanes, and the largest |D'| and |Z'|. */

@@ -14,7 +14,6 @@ enum { LANES = MSW__LANES, HALF = MSW__LANES / 2 };
 
 #define SIGN 0x80000000u /* of a float */
 
-/* Rows are short and far apart: hardware does not see the next strip coming. */
 #ifdef __GNUC__
 #define PREFETCH(p) __builtin_prefetch(p)
 #else
@@ -114,8 +113,8 @@ static void v_row(float *v, const float *w, const msw__z_row *old, size_t n)
     for (size_t c = 0; c < n; c += LANES) {
         float z[LANES];
 
-        PREFETCH(w + c + n);
-        PREFETCH(old->d + c + n);
+        PREFETCH(old->w_soon + c);
+        PREFETCH(old->d_soon + c);
         old_z(z, old, c);
         sum_u(v + c, w + c, z, old->d + c);
     }
@@ -161,8 +160,8 @@ static void project_row(float *to, msw__sign_row *signs, msw__lane_sums *all,
     for (size_t c = 0; c < n; c += LANES) {
         float z_old[LANES], v[LANES], z[LANES], d[LANES];
 
-        PREFETCH(w + c + n);
-        PREFETCH(old->d + c + n);
+        PREFETCH(old->w_soon + c);
+        PREFETCH(old->d_soon + c);
         old_z(z_old, old, c);
         sum_u(v, w + c, z_old, old->d + c);
         project_lanes(z, d, v, next->magnitude + c, next->held + c, ratio);

@@ -39,11 +39,16 @@ static void gather_v(float *v, msw__strip *s, const msw__update_job *j)
     }
 }
 
+/* In four lanes; none of the sums is -0. */
 static double total(const double *x, size_t n)
 {
     double sums[4] = {0};
     size_t i = 0;
 
+    if (n == 4)
+        return (x[0] + x[1]) + (x[2] + x[3]);
+    if (n == 8)
+        return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7]));
     for (; i + 4 <= n; i += 4)
         for (size_t k = 0; k < 4; k++)
             sums[k] += x[i + k];

@@ -167,11 +167,27 @@ static void store_signs(uint8_t *signs, size_t bit, const uint8_t *from, size_t 
         store_bits(p + i, bit % 8, from[i], at_most(8, count - 8 * i));
 }
 
+/* Where row r of the strip after this one begins, in this block row or the next. */
+static const float *strip_soon(const msw__strip *s, const msw__update_job *j,
+                               const msw__view *view, size_t r)
+{
+    size_t row = s->row + r, column = s->column + j->strip;
+
+    if (column >= j->plan->columns) {
+        column = 0;
+        row += j->plan->block_rows;
+    }
+    if (row >= j->plan->rows)
+        row = s->row + r;
+    return view->data + msw__view_row(view, row) + view->columns[column];
+}
+
 msw__z_row msw__strip_z(msw__strip *s, const msw__update_job *j, size_t r, const float *d)
 {
     load_signs(s->signs.bits, j->layer->signs,
                msw__sign_bit(j->plan, s->block_row, r) + s->column, s->columns);
-    return (msw__z_row){&s->old, &s->signs, d};
+    return (msw__z_row){&s->old, &s->signs, d, strip_soon(s, j, &j->w, r),
+                        strip_soon(s, j, &j->d, r)};
 }
 
 void msw__strip_signs_written(const msw__strip *s, const msw__update_job *j, size_t r)

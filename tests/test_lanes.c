@@ -69,7 +69,7 @@ typedef struct results {
 
 static void compute(results *r, const msw__lane_kernels *k, const data *x)
 {
-    const msw__z_row old = {&x->old, &x->signs, x->d};
+    const msw__z_row old = {&x->old, &x->signs, x->d, x->w, x->d};
 
     memset(r, 0, sizeof *r);
     k->z(r->z, &old, N);

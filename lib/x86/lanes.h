@@ -93,50 +93,158 @@ static inline __m256 z_of(const msw__columns *columns, size_t c, __m256 signs, _
     return _mm256_blendv_ps(free, _mm256_or_ps(magnitude, signs), _mm256_castsi256_ps(held));
 }
 
+#ifdef __AVX512F__
+
+/* Sixteen floats: two times eight lanes, their signs in a mask. */
+
+enum { SIXTEEN = 2 * LANES };
+
+static inline __m256 low_of(__m512 x)
+{
+    return _mm512_castps512_ps256(x);
+}
+
+static inline __m256 high_of(__m512 x)
+{
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
+}
+
+static inline __mmask16 sixteen_signs(const msw__sign_row *signs, size_t c)
+{
+    uint16_t bits;
+
+    memcpy(&bits, signs->bits + c / LANES, sizeof bits);
+    return (__mmask16)bits;
+}
+
+/* lane_z() */
+static inline __m512 sixteen_z(const msw__columns *columns, size_t c, __mmask16 signs,
+                               __m512 free)
+{
+    enum { FIRST_CHOOSES = 0xCA }; /* the second where the first is set, or the third */
+    const __m512i magnitude = _mm512_loadu_si512(columns->magnitude + c);
+    const __m512i held = _mm512_loadu_si512(columns->held + c);
+    const __m512i z = _mm512_mask_or_epi32(magnitude, signs, magnitude,
+                                           _mm512_set1_epi32((int)SIGN));
+
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(held, z, _mm512_castps_si512(free),
+                                                         FIRST_CHOOSES));
+}
+
+static inline __m512 sixteen_v(const float *w, const msw__z_row *old, size_t c, __m512 *z)
+{
+    const __m512 d = _mm512_loadu_ps(old->d + c);
+
+    *z = sixteen_z(old->columns, c, sixteen_signs(old->signs, c), d);
+    return _mm512_add_ps(_mm512_loadu_ps(w + c), _mm512_sub_ps(*z, d));
+}
+
+#endif
+
 /* Rows */
 
 static void v_row(float *v, const float *w, const msw__z_row *old, size_t n)
 {
-    for (size_t c = 0; c < n; c += LANES) {
+    size_t c = 0;
+
+#ifdef __AVX512F__
+    for (; c + SIXTEEN <= n; c += SIXTEEN) {
+        __m512 z;
+
+        PREFETCH(old->w_soon + c);
+        PREFETCH(old->d_soon + c);
+        _mm512_storeu_ps(v + c, sixteen_v(w, old, c, &z));
+    }
+#endif
+    for (; c < n; c += LANES) {
         const __m256 d = _mm256_loadu_ps(old->d + c);
         const __m256 z = z_of(old->columns, c, signs_from(old->signs->bits[c / LANES]), d);
 
-        PREFETCH(w + c + n);
-        PREFETCH(old->d + c + n);
+        PREFETCH(old->w_soon + c);
+        PREFETCH(old->d_soon + c);
         _mm256_storeu_ps(v + c, _mm256_add_ps(_mm256_loadu_ps(w + c), _mm256_sub_ps(z, d)));
     }
 }
+
+typedef struct norms {
+    eight weights, primal, dual;
+} norms;
+
+static inline void add_norms(norms *sums, __m256 w, __m256 z, __m256 before)
+{
+    const eight wide = eight_of(w), wide_z = eight_of(z);
+
+    sums->weights = eight_add_square(sums->weights, wide);
+    sums->primal = eight_add_square(sums->primal, eight_sub(wide, wide_z));
+    sums->dual = eight_add_square(sums->dual, eight_sub(wide_z, eight_of(before)));
+}
+
+#ifdef __AVX512F__
+
+/* Columns up to the last that are no sixteen; their number. */
+static inline size_t project_sixteens(float *to, msw__sign_row *signs, norms *all,
+                                      __m256 *bound, const float *w, const msw__z_row *old,
+                                      const msw__columns *next, float ratio, size_t n)
+{
+    const __m512 by = _mm512_set1_ps(ratio);
+    __m512 most = _mm512_setzero_ps();
+    norms sums = *all;
+    size_t c = 0;
+
+    for (; c + SIXTEEN <= n; c += SIXTEEN) {
+        const __m512 x = _mm512_loadu_ps(w + c);
+        __m512 before;
+        const __m512 v = sixteen_v(w, old, c, &before);
+        const __mmask16 below = _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ);
+        const __m512 z = sixteen_z(next, c, below, v);
+        const __m512 d = _mm512_sub_ps(z, _mm512_mul_ps(by, _mm512_sub_ps(v, z)));
+        const uint16_t bits = (uint16_t)below;
+
+        PREFETCH(old->w_soon + c);
+        PREFETCH(old->d_soon + c);
+        memcpy(signs->bits + c / LANES, &bits, sizeof bits);
+        add_norms(&sums, low_of(x), low_of(z), low_of(before));
+        add_norms(&sums, high_of(x), high_of(z), high_of(before));
+        most = _mm512_max_ps(_mm512_abs_ps(d), most);
+        _mm512_storeu_ps(to + c, d);
+    }
+    *all = sums;
+    *bound = _mm256_max_ps(*bound, _mm256_max_ps(low_of(most), high_of(most)));
+    return c;
+}
+
+#endif
 
 static void project_row(float *to, msw__sign_row *signs, msw__lane_sums *all,
                         const float *w, const msw__z_row *old, const msw__columns *next,
                         float ratio, size_t n)
 {
     const __m256 by = _mm256_set1_ps(ratio);
-    eight weights = eight_load(all->weights), primal = eight_load(all->primal);
-    eight dual = eight_load(all->dual);
+    norms sums = {eight_load(all->weights), eight_load(all->primal), eight_load(all->dual)};
     __m256 bound = _mm256_loadu_ps(all->bound);
+    size_t c = 0;
 
-    for (size_t c = 0; c < n; c += LANES) {
+#ifdef __AVX512F__
+    c = project_sixteens(to, signs, &sums, &bound, w, old, next, ratio, n);
+#endif
+    for (; c < n; c += LANES) {
         const __m256 x = _mm256_loadu_ps(w + c), d = _mm256_loadu_ps(old->d + c);
         const __m256 before = z_of(old->columns, c, signs_from(old->signs->bits[c / LANES]), d);
         const __m256 v = _mm256_add_ps(x, _mm256_sub_ps(before, d));
         const __m256 below = _mm256_cmp_ps(v, _mm256_setzero_ps(), _CMP_LT_OQ);
         const __m256 z = z_of(next, c, _mm256_and_ps(below, _mm256_set1_ps(-0.0f)), v);
         const __m256 d_next = _mm256_sub_ps(z, _mm256_mul_ps(by, _mm256_sub_ps(v, z)));
-        const eight wide = eight_of(x), wide_z = eight_of(z);
 
-        PREFETCH(w + c + n);
-        PREFETCH(old->d + c + n);
+        PREFETCH(old->w_soon + c);
+        PREFETCH(old->d_soon + c);
         signs->bits[c / LANES] = (uint8_t)_mm256_movemask_ps(below);
-        weights = eight_add_square(weights, wide);
-        primal = eight_add_square(primal, eight_sub(wide, wide_z));
-        dual = eight_add_square(dual, eight_sub(wide_z, eight_of(before)));
+        add_norms(&sums, x, z, before);
         bound = _mm256_max_ps(size_of(d_next), bound);
         _mm256_storeu_ps(to + c, d_next);
     }
-    eight_store(all->weights, weights);
-    eight_store(all->primal, primal);
-    eight_store(all->dual, dual);
+    eight_store(all->weights, sums.weights);
+    eight_store(all->primal, sums.primal);
+    eight_store(all->dual, sums.dual);
     _mm256_storeu_ps(all->bound, bound);
 }
 

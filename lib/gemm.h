@@ -337,6 +337,8 @@ msw_status msw__gemm_choose(msw_gemm *g, const msw__weights *w,
 /* What runs for n columns, and why. */
 msw__gemm_kind msw__gemm_kind_for(const msw_gemm *g, size_t n);
 msw__gemm_choice_made msw__gemm_choice(const msw_gemm *g, size_t n);
+/* Seconds by the cost model, of a kernel that there is. */
+double msw__gemm_predict(const msw_gemm *g, msw__gemm_kind kind, size_t n);
 /* Is there a packing, or a dense copy? */
 bool msw__gemm_has(const msw_gemm *g, msw__gemm_kind kind);
 const char *msw__gemm_kernel_name(const msw_gemm *g, msw__gemm_kind kind);

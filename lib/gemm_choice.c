@@ -98,6 +98,11 @@ static double predict(const msw_gemm *g, msw__gemm_kind kind, size_t n)
            (kind == MSW__GEMM_BLAS ? predict_blas(g, n) : predict_packed(g, kind, n));
 }
 
+double msw__gemm_predict(const msw_gemm *g, msw__gemm_kind kind, size_t n)
+{
+    return predict(g, kind, n);
+}
+
 /* Of those that there are; the one with a packing that the model likes best when only
  * packings count. */
 static msw__gemm_kind best_predicted(const msw_gemm *g, size_t n, bool blas)

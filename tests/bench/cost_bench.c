@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the cost model of the narrow kernels (lib/gemm_choice.c) is fitted to: the counts of
- * many packings, and what a product takes.
+/* What the cost model (lib/gemm_choice.c) is fitted to: the counts of many packings, and
+ * what a panel of their products takes.
  *
- *   cost-bench [avx512|avx2] >counts.txt && python3 tests/bench/cost_fit.py counts.txt
+ *   cost-bench [narrow|wide] [avx512|avx2] >counts.txt
+ *   python3 tests/bench/cost_fit.py counts.txt
  *
- * A line: the cell; columns; lookups, of these unpaired ones, products, records, visits,
- * tables, rows of x, rows of y as the model counts them; nanoseconds, measured and by the
- * model as it is. */
+ * A line: the cell; columns of a panel in use; lookups, of these unpaired ones, products,
+ * records, visits, tables, rows of x, rows of y as the model counts them; nanoseconds of a
+ * panel, measured and by the model as it is. Full panels are a share of a product of
+ * several: between their rows of x lie those of the others. */
 #define _GNU_SOURCE
 #include "gemm.h"
 #include "weights.h"
@@ -16,14 +18,16 @@
 #include <string.h>
 #include <time.h>
 
-enum { SAMPLES = 200, PER_SAMPLE = 20000 /* ns */, LEAST_SAMPLES = 15 };
+enum { SAMPLES = 200, PER_SAMPLE = 20000 /* ns */, LEAST_SAMPLES = 15, ENOUGH = 5000000 };
+enum { PANELS = 8 }; /* of a product for full ones */
 
 static const size_t shapes[][2] = {{512, 512}, {2048, 2048}, {1024, 1024}, {256, 512},
-                                   {512, 2048}, {2048, 512}, {64, 1024}, {128, 128}};
-static const uint32_t blocks[][2] = {{8, 8}, {4, 4}, {16, 16}, {4, 8}};
-static const uint32_t mixes[][2] = {{0, 100}, {50, 40}, {75, 20}, {90, 10},
-                                    {50, 0},  {90, 0},  {20, 70}};
-static const size_t columns[] = {4, 2, 1};
+                                   {512, 2048}, {2048, 512}, {64, 1024}, {128, 128},
+                                   {100, 20}, {16, 500}, {500, 100}, {4096, 64}};
+static const uint32_t blocks[][2] = {{8, 8}, {4, 4}, {16, 16}, {4, 8}, {1, 8}, {1, 1},
+                                     {3, 5}};
+static const uint32_t mixes[][2] = {{0, 100}, {50, 40}, {75, 20}, {90, 10}, {50, 0},
+                                    {90, 0},  {20, 70}, {0, 0}};
 
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
@@ -42,38 +46,39 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void run(const msw_gemm *g, const msw_gemm_call *call)
+static void run(const msw_gemm *g, msw__gemm_kind kind, const msw_gemm_call *call)
 {
-    if (msw__gemm_run_as(g, MSW__GEMM_NARROW, call))
+    if (msw__gemm_run_as(g, kind, call))
         exit(1);
 }
 
 /* Nanoseconds: a median. */
-static double measure(const msw_gemm *g, const msw_gemm_call *call)
+static double measure(const msw_gemm *g, msw__gemm_kind kind, const msw_gemm_call *call)
 {
     double t[SAMPLES], begin = now();
     int calls, n = 0;
 
     for (int i = 0; i < 10; i++)
-        run(g, call);
+        run(g, kind, call);
     calls = 1 + (int)(PER_SAMPLE / ((now() - begin) / 10));
     begin = now();
-    while (n < SAMPLES && (n < LEAST_SAMPLES || now() - begin < 1e7)) {
+    while (n < SAMPLES && (n < LEAST_SAMPLES || now() - begin < ENOUGH)) {
         const double start = now();
 
         for (int i = 0; i < calls; i++)
-            run(g, call);
+            run(g, kind, call);
         t[n++] = (now() - start) / calls;
     }
     qsort(t, (size_t)n, sizeof *t, compare);
     return t[n / 2];
 }
 
-static void print_line(const msw_gemm *g, const weights_spec *spec, const float *x,
-                       float *y, size_t n)
+static void print_line(const msw_gemm *g, msw__gemm_kind kind, const weights_spec *spec,
+                       const float *x, float *y, size_t used)
 {
-    const msw__packing *p = &g->packs[MSW__GEMM_NARROW];
-    msw_gemm_info info;
+    const msw__packing *p = &g->packs[kind];
+    const size_t panels = used == p->width ? PANELS : 1;
+    const size_t n = panels * used;
     msw_gemm_call call;
     void *workspace;
 
@@ -85,38 +90,43 @@ static void print_line(const msw_gemm *g, const weights_spec *spec, const float 
     workspace = aligned_alloc(MSW__ALIGN, call.workspace_bytes / MSW__ALIGN * MSW__ALIGN +
                                               MSW__ALIGN);
     call.workspace = workspace;
-    msw_gemm_info_init(&info);
-    if (!workspace || msw_gemm_get_info(&info, g, n))
+    if (!workspace)
         exit(1);
     printf("%zux%zu %ux%u %u/%u %zu %.0f %.0f %.0f %.0f %.0f %.0f %zu %zu %.1f %.1f\n",
            spec->rows, spec->columns, (unsigned)spec->block_rows,
-           (unsigned)spec->block_columns, (unsigned)spec->pruned, (unsigned)spec->unified, n,
-           (double)p->lookups, p->paired ? 0 : (double)p->lookups, (double)p->products,
-           (double)p->records, (double)p->visits, (double)p->table_count * p->groups,
-           p->column_count, g->rows, measure(g, &call), 1e9 * info.predicted);
+           (unsigned)spec->block_columns, (unsigned)spec->pruned, (unsigned)spec->unified,
+           used, (double)p->lookups, p->paired ? 0 : (double)p->lookups,
+           (double)p->products, (double)p->records, (double)p->visits,
+           (double)p->table_count * p->groups, p->column_count, g->rows,
+           measure(g, kind, &call) / (double)panels,
+           1e9 * msw__gemm_predict(g, kind, n) / (double)panels);
     fflush(stdout);
     free(workspace);
 }
 
-static void print_lines(msw_context *ctx, const weights_spec *spec)
+static void print_lines(msw_context *ctx, msw__gemm_kind kind, const weights_spec *spec)
 {
-    const size_t most = columns[0];
-    float *x = calloc(most * spec->columns, sizeof *x);
-    float *y = calloc(most * spec->rows, sizeof *y);
     msw_gemm_options o;
     msw_gemm *g;
     weights w;
+    size_t width, most;
+    float *x, *y;
 
     weights_make(&w, ctx, spec);
     msw_gemm_options_init(&o);
     o.fallback = MSW_FALLBACK_NEVER;
-    o.expected_n = 1;
-    if (!x || !y || msw_gemm_new(&g, ctx, w.u, &o) || !msw__gemm_has(g, MSW__GEMM_NARROW))
+    if (msw_gemm_new(&g, ctx, w.u, &o) || !msw__gemm_has(g, kind))
+        exit(1);
+    width = g->packs[kind].width;
+    most = PANELS * width;
+    x = calloc(most * spec->columns, sizeof *x);
+    y = calloc(most * spec->rows, sizeof *y);
+    if (!x || !y)
         exit(1);
     for (size_t i = 0; i < most * spec->columns; i++)
         x[i] = (float)(i % 7) - 3;
-    for (size_t i = 0; i < LENGTH(columns); i++)
-        print_line(g, spec, x, y, columns[i]);
+    for (size_t used = width; used >= width / 4; used /= 2)
+        print_line(g, kind, spec, x, y, used);
     msw_gemm_free(g);
     weights_free(&w);
     free(x);
@@ -125,13 +135,18 @@ static void print_lines(msw_context *ctx, const weights_spec *spec)
 
 int main(int argc, char **argv)
 {
+    msw__gemm_kind kind = MSW__GEMM_NARROW;
     msw_context_options o;
     msw_context *ctx;
 
     msw_context_options_init(&o);
     o.threads = 1;
-    if (argc > 1 && !strcmp(argv[1], "avx2"))
-        o.cpu_mask = MSW_CPU_AVX2;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "avx2"))
+            o.cpu_mask = MSW_CPU_AVX2;
+        if (!strcmp(argv[i], "wide"))
+            kind = MSW__GEMM_WIDE;
+    }
     if (msw_context_new(&ctx, &o))
         return 1;
     for (size_t s = 0; s < LENGTH(shapes); s++)
@@ -142,7 +157,7 @@ int main(int argc, char **argv)
                                            .block_columns = blocks[b][1],
                                            .pruned = mixes[m][0], .unified = mixes[m][1],
                                            .seed = 1};
-                print_lines(ctx, &spec);
+                print_lines(ctx, kind, &spec);
             }
     msw_context_free(ctx);
     return 0;

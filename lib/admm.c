@@ -161,6 +161,7 @@ void msw_admm_free(msw_admm *admm)
     msw__free(ctx, admm->masking.columns, admm->column_count,
               sizeof *admm->masking.columns);
     msw__admm_free_sums(admm);
+    msw__straight_release(admm);
     msw__free(ctx, admm, 1, sizeof *admm);
     msw_context_free(ctx);
 }

@@ -65,6 +65,10 @@ typedef struct msw__layer {
     msw_project *project;   /* the host's own; NULL: none */
     void *project_user;
 
+    /* MSW_RELAXATION_STRAIGHT: V, dense like D; the weights are its projection onto
+     * `classes`, of which there is no more. */
+    msw_tensor *latent;
+
     msw_unified *frozen;    /* classes and signs, FROZEN phase */
 
     /* Made by msw_admm_run(); dense. */
@@ -101,6 +105,14 @@ typedef struct msw__ranks {
     bool stop; /* msw_admm_stop() on some rank, as all ranks know */
 } msw__ranks;
 
+/* MSW_RELAXATION_STRAIGHT: memory from the beginning on. */
+typedef struct msw__straight {
+    msw__walk_memory memory;
+    msw__admm_sums *sums;
+    size_t column_count, sum_count;
+    bool shown; /* the host's weights are the latent ones, for its optimiser */
+} msw__straight;
+
 enum msw__admm_state {
     MSW__IDLE,
     MSW__BUSY,    /* inside a call: nothing but msw_admm_stop() */
@@ -130,6 +142,7 @@ struct msw_admm {
     msw__admm_budget budget;
     msw__admm_scratch scratch;
     msw__ranks ranks;
+    msw__straight straight;
     msw__walk_memory masking; /* FROZEN phase; sums: where blocks are merged */
     size_t column_count, mask_sum_count;
     uint8_t *done;            /* one per task: it has run */
@@ -355,6 +368,29 @@ msw_status msw__layer_mask_weights(msw_admm *admm, msw__layer *layer) MSW_NODISC
 
 /* Soft projection of all layers, or nothing; an update. */
 msw_status msw__admm_soften(msw_admm *admm) MSW_NODISCARD;
+
+/* admm_straight.c */
+
+/* Whether there are latent weights, or will be. */
+bool msw__admm_straight(const msw_admm *admm);
+/* Latent weights and their first projection, all layers or none; an update. */
+msw_status msw__straight_begin(msw_admm *admm) MSW_NODISCARD;
+msw_status msw__straight_update(msw_admm *admm) MSW_NODISCARD;
+/* What freezing begins with, to l->frozen. Half-made on failure. */
+msw_status msw__straight_freeze(msw_admm *admm) MSW_NODISCARD;
+/* Around a step: the host's weights become the latent ones; these are taken from there, and
+ * the weights become their projection. MSW_E_NUMERIC: not finite, and nothing was done. */
+void msw__straight_show_latent(msw_admm *admm);
+msw_status msw__straight_take(msw_admm *admm) MSW_NODISCARD;
+/* The weights as the projection of the latent ones, whatever they are now. */
+void msw__straight_restore(msw_admm *admm);
+/* That projection, to a tensor of the layer's shape. */
+msw_status msw__straight_write(msw_tensor *z, const msw_admm *admm,
+                               const msw__layer *layer) MSW_NODISCARD;
+/* Memory of all these for layers of this size. */
+msw_status msw__straight_reserve(msw_admm *admm) MSW_NODISCARD;
+void msw__straight_release(msw_admm *admm);
+uint64_t msw__straight_bytes(const msw_admm *admm);
 
 /* admm_hash.c */
 

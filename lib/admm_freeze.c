@@ -145,7 +145,8 @@ static msw_status freeze(msw_admm *admm)
 
     if (admm->phase != MSW_PHASE_ADMM)
         return msw__admm_fail(admm, MSW_E_STATE, "frozen already");
-    status = msw__admm_fit_layers(admm, 1, true);
+    status = msw__admm_straight(admm) && admm->begun ? msw__straight_freeze(admm)
+                                                     : msw__admm_fit_layers(admm, 1, true);
     if (status) {
         msw__admm_drop_fits(admm);
         return status;
@@ -161,6 +162,7 @@ static msw_status freeze(msw_admm *admm)
         l->importance = l->soft = l->squares = NULL;
         l->seen = 0;
     }
+    msw__straight_release(admm);
     admm->begun = true;
     admm->phase = MSW_PHASE_FROZEN;
     msw__admm_restart_rounds(admm);

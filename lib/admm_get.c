@@ -48,7 +48,7 @@ msw_status msw_admm_get_memory(msw_admm_memory *out, const msw_admm *admm)
         m.gradients += admm->layer_count * sizeof *admm->weight_data;
     if (admm->gradient_data)
         m.gradients += admm->layer_count * sizeof *admm->gradient_data;
-    m.state += admm->done_count + admm->column_count * sizeof *admm->masking.columns +
+    m.state += msw__straight_bytes(admm) + admm->done_count + admm->column_count * sizeof *admm->masking.columns +
                admm->mask_sum_count * sizeof *admm->masking.sums;
     if (admm->phase == MSW_PHASE_ADMM)
         m.scratch = msw__admm_scratch_bytes(admm);

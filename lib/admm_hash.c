@@ -56,6 +56,10 @@ static uint64_t hash_layer(uint64_t h, const msw__layer *l)
         h = hash_floats(h, l->magnitudes, 1, l->plan->block_count);
         h = hash_bytes(h, l->signs, msw__sign_bytes(l->plan));
     }
+    if (l->latent) {
+        h = hash_tensor(h, l->latent);
+        h = hash_bytes(h, l->classes, l->plan->block_count);
+    }
     if (l->frozen) {
         h = hash_bytes(h, l->frozen->classes, l->plan->block_count);
         h = hash_bytes(h, l->frozen->signs,

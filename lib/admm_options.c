@@ -77,10 +77,11 @@ static bool options_valid(const msw_admm_options *o)
     return o->rho_schedule <= MSW_RHO_BALANCE && o->optimiser <= MSW_OPTIMISER_ADAM &&
            o->rollback <= 1 && o->updates <= UINT32_MAX && msw__rho_valid(o->rho) &&
            msw__rho_valid(o->rho_end) && in_range(o->rho_factor, 1, MAX_RHO) &&
-           o->relaxation <= MSW_RELAXATION_ENVELOPE && o->soft_factor >= 0 &&
+           o->relaxation <= MSW_RELAXATION_STRAIGHT && o->soft_factor >= 0 &&
            in_range(o->envelope_start, MIN_LAMBDA, MAX_LAMBDA) &&
            in_range(o->envelope_end, o->envelope_start, MAX_LAMBDA) &&
-           !(o->relaxation == MSW_RELAXATION_SOFT && o->importance_memory) &&
+           !((o->relaxation == MSW_RELAXATION_SOFT ||
+              o->relaxation == MSW_RELAXATION_STRAIGHT) && o->importance_memory) &&
            o->soft_factor < 1 && in_range(o->rho_threshold, 1, HUGE_VAL) &&
            in_range(o->tolerance, 0, HUGE_VAL) && in_range(o->ramp, 0, 1) &&
            in_range(o->guard, 0, HUGE_VAL) && msw__positive(o->learning_rate) &&

@@ -19,6 +19,9 @@ static msw_status set_projection(msw_admm *admm, uint32_t layer, msw_project *pr
         return msw__admm_fail(admm, MSW_E_STATE, "projections come before everything else");
     if (!l->plan)
         return msw__admm_fail(admm, MSW_E_INVAL, "\"%s\" has no plan", l->name);
+    if (project && admm->options.relaxation == MSW_RELAXATION_STRAIGHT)
+        return msw__admm_fail(admm, MSW_E_INVAL,
+                              "latent weights have no projection of the host's own");
     l->project = project;
     l->project_user = project ? user : NULL;
     return MSW_OK;

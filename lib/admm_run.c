@@ -92,11 +92,13 @@ static void copy_weights(msw_admm *admm, bool restore)
 {
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const msw__layer *l = &admm->layers[i];
+        msw_tensor *now = l->latent ? l->latent : l->weights;
 
         if (l->rollback)
-            msw__copy_elements(restore ? l->weights : l->rollback,
-                               restore ? l->rollback : l->weights);
+            msw__copy_elements(restore ? now : l->rollback, restore ? l->rollback : now);
     }
+    if (restore && msw__admm_straight(admm))
+        msw__straight_restore(admm);
 }
 
 void msw__admm_restart_rounds(msw_admm *admm)
@@ -180,7 +182,10 @@ static msw_status take_host(run *r, const msw_host *host)
 static msw_status prepare_memory(run *r)
 {
     msw_admm *admm = r->admm;
-    msw_status status = msw__admm_reserve_tasks(admm);
+    msw_status status =
+        admm->straight.shown
+            ? msw__admm_fail(admm, MSW_E_STATE, "the latent weights are shown")
+            : msw__admm_reserve_tasks(admm);
 
     if (!status)
         status = prepare_pointers(admm);
@@ -267,6 +272,23 @@ static msw_status host_step(run *r, bool *stop)
     return status;
 }
 
+/* Of the latent weights where there are some. */
+static msw_status step(run *r, bool *stop)
+{
+    const bool straight = msw__admm_straight(r->admm);
+    msw_status status, taken;
+
+    if (straight)
+        msw__straight_show_latent(r->admm);
+    status = r->host.step ? host_step(r, stop) : built_in_step(r->admm);
+    if (!straight)
+        return status;
+    taken = msw__straight_take(r->admm);
+    if (taken)
+        msw__straight_restore(r->admm);
+    return status ? status : taken;
+}
+
 static msw_status mini_batch(run *r, bool *stop)
 {
     msw_admm *admm = r->admm;
@@ -284,8 +306,7 @@ static msw_status mini_batch(run *r, bool *stop)
         status = msw__ranks_agree(admm, regularise(admm), NULL, NULL);
     if (status)
         return status;
-    status = r->host.step ? host_step(r, stop) : built_in_step(admm);
-    status = msw__ranks_agree(admm, status, stop, NULL);
+    status = msw__ranks_agree(admm, step(r, stop), stop, NULL);
     if (status)
         return status;
     admm->loss_sum += loss;

@@ -41,15 +41,15 @@ static msw_status set_importance(msw_admm *admm, msw__layer *l, const msw_tensor
     if (status)
         return msw__admm_fail(admm, status, "importance of \"%s\": %s", l->name,
                               msw_status_text(status));
-    if (admm->begun && !msw__admm_can_rescale(l, msw__largest_change(l)))
+    if (l->d && !msw__admm_can_rescale(l, msw__largest_change(l)))
         status = MSW_E_NUMERIC;
-    if (!status && admm->begun)
+    if (!status && l->d)
         status = msw__admm_open_scratch(admm, false);
     if (status) {
         msw_tensor_free(copy);
         return status;
     }
-    if (admm->begun) {
+    if (l->d) {
         msw__admm_rescale(admm, l, 1, l->importance, copy);
         msw__admm_close_scratch(admm);
     }

@@ -159,7 +159,8 @@ void msw__layer_free_state(msw_admm *admm, msw__layer *l)
 {
     msw_tensor_free(l->d);
     msw_tensor_free(l->z);
-    l->d = l->z = NULL;
+    msw_tensor_free(l->latent);
+    l->d = l->z = l->latent = NULL;
     if (!l->plan)
         return;
     msw__free(admm->ctx, l->classes, l->plan->block_count, 1);
@@ -172,6 +173,9 @@ void msw__layer_free_state(msw_admm *admm, msw__layer *l)
 
 uint64_t msw__layer_state_bytes(const msw__layer *l)
 {
+    if (l->latent)
+        return sizeof *l->latent + (uint64_t)l->latent->count * sizeof(float) +
+               l->plan->block_count;
     if (!l->d)
         return 0;
     if (l->z)

@@ -289,6 +289,8 @@ msw_status msw__admm_begin(msw_admm *admm)
 
     if (admm->begun || admm->options.relaxation == MSW_RELAXATION_SOFT)
         return MSW_OK;
+    if (msw__admm_straight(admm))
+        return msw__straight_begin(admm);
     status = msw__admm_reserve_tasks(admm);
     if (!status)
         status = msw__admm_pick_plans(admm);
@@ -317,6 +319,8 @@ msw_status msw__admm_step_z(msw_admm *admm)
 
     if (admm->options.relaxation == MSW_RELAXATION_SOFT)
         return msw__admm_soften(admm);
+    if (msw__admm_straight(admm))
+        return msw__straight_update(admm);
     status = msw__admm_begin(admm);
     if (!status)
         status = update_all(admm, false);
@@ -380,6 +384,8 @@ msw_status msw_admm_get_z(msw_tensor *z, const msw_admm *admm, uint32_t layer)
     }
     if (admm->layers[layer].d)
         return write_z(z, &admm->layers[layer]);
+    if (admm->layers[layer].latent)
+        return msw__straight_write(z, admm, &admm->layers[layer]);
     msw__copy_elements(z, admm->layers[layer].weights);
     return MSW_OK;
 }

@@ -27,6 +27,7 @@ uint32_t msw__layer_parts(const msw__layer *l)
     parts |= l->squares ? MSW__PART_SQUARES : 0;
     parts |= l->z ? MSW__PART_Z : 0;
     parts |= l->z && l->project ? MSW__PART_OWN : 0;
+    parts |= l->latent ? MSW__PART_LATENT : 0;
     parts |= l->rollback ? MSW__PART_ROLLBACK : 0;
     for (uint32_t k = 0; k < MSW__SLOTS; k++)
         parts |= l->slots[k] ? (uint32_t)MSW__PART_SLOT << k : 0;
@@ -72,6 +73,8 @@ static uint32_t version_of(const msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const uint32_t parts = msw__layer_parts(&admm->layers[i]);
 
+        if (parts & MSW__PART_LATENT)
+            return 4;
         if (parts & MSW__PART_Z)
             return 3;
         if (parts & (MSW__PART_SQUARES | MSW__PART_ROWS))
@@ -223,6 +226,14 @@ static msw_status add_state(msw_writer *writer, const msw_admm *admm, uint32_t l
     return status;
 }
 
+static msw_status add_latent(msw_writer *writer, const msw__layer *l, uint32_t layer)
+{
+    const msw_status status = add_tensor(writer, layer, "latent", l->latent);
+
+    return status ? status
+                  : add_bytes(writer, layer, "classes", l->classes, l->plan->block_count);
+}
+
 static msw_status add_squares(msw_writer *writer, const msw__layer *l, uint32_t layer)
 {
     uint8_t seen[8];
@@ -249,6 +260,8 @@ static msw_status add_layer(msw_writer *writer, const msw_admm *admm, uint32_t l
         status = add_tensor(writer, layer, "weights", l->weights);
     if (!status && l->d)
         status = add_state(writer, admm, layer);
+    if (!status && l->latent)
+        status = add_latent(writer, l, layer);
     if (!status && l->frozen)
         status = add_frozen(writer, l, layer);
     if (!status)
@@ -268,7 +281,7 @@ msw_status msw_admm_save(msw_writer *writer, const msw_admm *admm)
 
     if (!writer || !admm)
         return MSW_E_INVAL;
-    if (admm->state == MSW__BUSY)
+    if (admm->state == MSW__BUSY || admm->straight.shown)
         return MSW_E_STATE;
     status = add_solver(writer, admm);
     if (!status)

@@ -11,7 +11,7 @@
 #define MSW__CHECKPOINT_BUDGET MSW__CHECKPOINT_KEY ".budget"
 
 enum {
-    MSW__CHECKPOINT_VERSION = 3, /* less where there is nothing that came with it */
+    MSW__CHECKPOINT_VERSION = 4, /* less where there is nothing that came with it */
     MSW__CHECKPOINT_BYTES = 64,
     MSW__CHECKPOINT_LAYER_BYTES = 64, /* without the name */
     MSW__CHECKPOINT_BUDGET_BYTES = 64,
@@ -31,7 +31,8 @@ enum {
     MSW__PART_ROWS = 256,    /* shares of each block row */
     MSW__PART_Z = 512,       /* a dense Z instead of classes, magnitudes, signs */
     MSW__PART_OWN = 1024,    /* ... of the host's own projection */
-    MSW__PARTS = 2047
+    MSW__PART_LATENT = 2048, /* latent weights and classes, instead of a state */
+    MSW__PARTS = 4095
 };
 
 uint32_t msw__layer_parts(const msw__layer *layer);

@@ -54,17 +54,19 @@ static bool same_name(const char *name, const uint8_t *bytes, size_t size)
 /* Which parts there must be, may be, and cannot be. */
 static bool parts_valid(const msw__loaded *in, uint32_t parts, bool plan)
 {
+    const bool latent = parts & MSW__PART_LATENT && in->version >= 4;
+    const uint32_t begun = latent ? MSW__PART_LATENT : MSW__PART_STATE;
     const uint32_t phase = in->phase == MSW_PHASE_FROZEN ? MSW__PART_FROZEN
-                           : in->begun                   ? MSW__PART_STATE
+                           : in->begun                   ? begun
                                                          : 0;
     const uint32_t must = plan ? MSW__PART_PLAN | phase : 0;
     uint32_t may = must | MSW__PART_ROLLBACK | MSW__PART_ROWS;
 
     if (plan && in->phase == MSW_PHASE_ADMM)
         may |= MSW__PART_IMPORTANCE;
-    if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 2)
+    if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 2 && !latent)
         may |= MSW__PART_SQUARES;
-    if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 3)
+    if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 3 && !latent)
         may |= MSW__PART_Z | MSW__PART_OWN;
     for (uint32_t k = 0; k < msw__optimiser_slots(&in->admm->options); k++)
         may |= (uint32_t)MSW__PART_SLOT << k;
@@ -102,9 +104,12 @@ static bool find_plan(msw__layer *l, const msw__layer *is, uint32_t sum)
 static msw_status check_form(const msw__loaded *in, const msw__layer *is, uint32_t parts)
 {
     const bool own = parts & MSW__PART_OWN, dense = parts & MSW__PART_Z;
+    const bool latent = parts & MSW__PART_LATENT;
 
-    if (!(parts & MSW__PART_STATE) && !dense && !own)
+    if (!(parts & MSW__PART_STATE) && !dense && !own && !latent)
         return MSW_OK;
+    if (latent != (in->admm->options.relaxation == MSW_RELAXATION_STRAIGHT))
+        return msw__load_other(in, "another relaxation");
     if (own != !!is->project)
         return msw__admm_fail(in->admm, MSW_E_INVAL, own
                               ? "\"%s\" has a projection of the host's own: "
@@ -184,15 +189,21 @@ static bool floats_within(const float *x, size_t count, float least, float most)
     return true;
 }
 
+static bool classes_valid(const msw__layer *l)
+{
+    for (size_t b = 0; b < l->plan->block_count; b++)
+        if (l->classes[b] > MSW_CLASS_UNIFIED)
+            return false;
+    return true;
+}
+
 static bool state_valid(const msw__layer *l)
 {
     if (l->z)
         return floats_within(l->z->data, l->z->count, -l->bound, l->bound) &&
                floats_within(l->d->data, l->d->count, -l->bound, l->bound);
-    for (size_t b = 0; b < l->plan->block_count; b++)
-        if (l->classes[b] > MSW_CLASS_UNIFIED)
-            return false;
-    return floats_within(l->magnitudes, l->plan->block_count, 0, l->bound) &&
+    return classes_valid(l) &&
+           floats_within(l->magnitudes, l->plan->block_count, 0, l->bound) &&
            floats_within(l->d->data, l->d->count, -l->bound, l->bound);
 }
 
@@ -290,6 +301,25 @@ static msw_status read_frozen(msw__loaded *in, uint32_t layer)
     return status;
 }
 
+static msw_status read_latent(msw__loaded *in, uint32_t layer)
+{
+    msw__layer *l = &in->layers[layer];
+    msw_status status = part(&l->latent, in, layer, "latent");
+    void *memory;
+
+    if (status)
+        return status;
+    status = msw__alloc(&memory, in->admm->ctx, l->plan->block_count, 1);
+    l->classes = memory;
+    if (!status)
+        status = read_bytes(l->classes, l->plan->block_count, in, layer, "classes");
+    if (status)
+        return status;
+    return classes_valid(l) && msw__tensor_finite(l->latent)
+               ? MSW_OK
+               : msw__load_corrupt(in, "classes or latent weights out of range");
+}
+
 static msw_status read_importance(msw__loaded *in, uint32_t layer)
 {
     msw__layer *l = &in->layers[layer];
@@ -333,6 +363,8 @@ msw_status msw__load_layer(msw__loaded *in, uint32_t layer)
         status = part(&l->weights, in, layer, "weights");
     if (!status && parts & MSW__PART_STATE)
         status = parts & MSW__PART_Z ? read_dense_state(in, layer) : read_state(in, layer);
+    if (!status && parts & MSW__PART_LATENT)
+        status = read_latent(in, layer);
     if (!status && parts & MSW__PART_FROZEN)
         status = read_frozen(in, layer);
     if (!status && parts & MSW__PART_IMPORTANCE)

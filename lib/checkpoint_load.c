@@ -201,6 +201,7 @@ static void take(msw__loaded *in)
     admm->loss_sum = in->loss_sum;
     admm->first_loss = in->first_loss;
     admm->options.learning_rate = in->learning_rate;
+    admm->straight.shown = false;
     admm->stop_reason = MSW_STOP_NONE;
     admm->host_code = 0;
 }
@@ -221,6 +222,9 @@ static msw_status load(msw_admm *admm, msw_reader *reader)
         status = msw__load_layer(&in, i);
     if (!status && in.begun)
         status = msw__admm_reserve_tasks(admm);
+    if (!status && in.begun && in.phase == MSW_PHASE_ADMM &&
+        admm->options.relaxation == MSW_RELAXATION_STRAIGHT)
+        status = msw__straight_reserve(admm);
     if (!status && in.phase == MSW_PHASE_FROZEN)
         status = msw__admm_reserve_columns(admm);
     if (!status)

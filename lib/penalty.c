@@ -95,7 +95,7 @@ msw_status msw_admm_add_penalty(msw_admm *admm, uint32_t layer, msw_tensor *grad
         status = msw__admm_fail(admm, MSW_E_INVAL,
                                 "penalty of \"%s\": no gradient of its shape, or a scale "
                                 "that is not finite", l->name);
-    if (!status)
+    if (!status && !msw__admm_straight(admm))
         status = msw__admm_begin(admm);
     if (!status && l->d)
         status = msw__layer_penalty(admm, l, grad, scale);

@@ -107,10 +107,10 @@ msw_status msw__unified_take(msw_unified **out, msw_plan *plan, const msw_tensor
                              const msw__importance *importance, const uint8_t *classes,
                              const uint8_t *levels) MSW_NODISCARD;
 
-/* Memory for work on a tensor: one entry per column of the plan; one per unified block,
- * used where some are merged. */
+/* Memory for work on a tensor: one entry per column of the plan, twice where there is
+ * importance; one per unified block, used where some are merged. */
 typedef struct msw__walk_memory {
-    size_t *columns;
+    size_t *columns, *importance_columns;
     msw__block_sum *sums;
 } msw__walk_memory;
 
@@ -120,6 +120,11 @@ typedef struct msw__walk_memory {
 msw_status msw__unified_write(msw_tensor *out, const msw_unified *u,
                               const msw__walk_memory *memory) MSW_NODISCARD;
 msw_status msw__unified_mask(msw_tensor *t, const msw_unified *u, msw_slot kind,
+                             const msw__walk_memory *memory) MSW_NODISCARD;
+/* Finite weights, in place, onto given classes: bit for bit what msw__unified_take() and
+ * msw__unified_write() of them leave. Memory and failures as above. */
+msw_status msw__project_onto(msw_tensor *weights, const msw_plan *plan,
+                             const msw__importance *importance, const uint8_t *classes,
                              const msw__walk_memory *memory) MSW_NODISCARD;
 
 #endif /* MSW_LIB_PROJECT_H */

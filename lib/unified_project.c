@@ -117,6 +117,7 @@ static msw_status walk_with(msw__walk *walk, const msw__walk_memory *memory)
     msw_status status;
 
     walk->columns = memory ? memory->columns : NULL;
+    walk->importance_columns = memory ? memory->importance_columns : NULL;
     status = msw__walk_blocks(walk);
     if (status && memory) {
         walk->serial = true;
@@ -130,6 +131,38 @@ msw_status msw__unified_write(msw_tensor *out, const msw_unified *u,
 {
     msw__walk walk = {.plan = u->plan, .u = u, .tensor = out, .access = MSW__WRITE,
                       .visit = write_block};
+
+    return walk_with(&walk, memory);
+}
+
+/* sign(v_i) m. */
+static void fill_own_signs(const msw__cell *cell, float m)
+{
+    for (size_t r = 0; r < cell->rows; r++) {
+        float *v = cell->v + r * cell->ld;
+
+        for (size_t c = 0; c < cell->columns; c++)
+            v[c] = msw__negative(v[c]) ? -m : m;
+    }
+}
+
+static void project_own_block(const msw__cell *cell, void *unused)
+{
+    (void)unused;
+    if (cell->label == MSW_CLASS_PRUNED)
+        fill_zero(cell);
+    else if (cell->label == MSW_CLASS_UNIFIED)
+        fill_own_signs(cell, msw__block_magnitude(cell->v, cell->ld, cell->h, cell->ld_h,
+                                                  cell->rows, cell->columns));
+}
+
+msw_status msw__project_onto(msw_tensor *weights, const msw_plan *plan,
+                             const msw__importance *importance, const uint8_t *classes,
+                             const msw__walk_memory *memory)
+{
+    msw__walk walk = {.plan = plan, .classes = classes, .tensor = weights,
+                      .importance = importance, .access = MSW__READ | MSW__WRITE,
+                      .visit = project_own_block};
 
     return walk_with(&walk, memory);
 }

@@ -39,6 +39,7 @@ static void walk_panel(const msw__walk *walk, const msw__panel *panel, const flo
                        msw__cell *cell)
 {
     const msw_plan *plan = walk->plan;
+    const uint8_t *classes = walk->u ? walk->u->classes : walk->classes;
 
     for (size_t c = 0; c < panel->columns; c += plan->block_columns, cell->block++) {
         const size_t left = panel->columns - c;
@@ -49,8 +50,8 @@ static void walk_panel(const msw__walk *walk, const msw__panel *panel, const flo
         cell->ld_h = panel->columns;
         cell->columns = left < plan->block_columns ? left : plan->block_columns;
         cell->column = panel->column + c;
-        if (walk->u)
-            cell->label = (msw_class)walk->u->classes[cell->block];
+        if (classes)
+            cell->label = (msw_class)classes[cell->block];
         walk->visit(cell, walk->arg);
         pass(cell);
     }
@@ -117,24 +118,31 @@ static msw_status run_tasks(job *j)
     return MSW_OK;
 }
 
+/* With memory for its columns, or allocated. */
+static msw_status open_view(msw__view *view, const msw_plan *plan, const msw_tensor *t,
+                            size_t *columns)
+{
+    if (!columns)
+        return msw__view_new(view, plan, t);
+    if (!msw__plan_fits(plan, t))
+        return MSW_E_INVAL;
+    msw__view_fill(view, plan, t, columns);
+    return MSW_OK;
+}
+
 msw_status msw__walk_blocks(const msw__walk *walk)
 {
     job j = {.walk = walk, .weighted = walk->importance && walk->importance->h};
-    msw_status status = MSW_OK;
+    msw_status status = open_view(&j.view, walk->plan, walk->tensor, walk->columns);
 
-    if (!walk->columns)
-        status = msw__view_new(&j.view, walk->plan, walk->tensor);
-    else if (msw__plan_fits(walk->plan, walk->tensor))
-        msw__view_fill(&j.view, walk->plan, walk->tensor, walk->columns);
-    else
-        status = MSW_E_INVAL;
     if (status)
         return status;
     if (j.weighted)
-        status = msw__view_new(&j.importance, walk->plan, walk->importance->h);
+        status = open_view(&j.importance, walk->plan, walk->importance->h,
+                           walk->importance_columns);
     if (!status) {
         status = run_tasks(&j);
-        if (j.weighted)
+        if (j.weighted && !walk->importance_columns)
             msw__view_free(&j.importance);
     }
     if (!walk->columns)

@@ -18,7 +18,7 @@ typedef struct msw__cell {
     size_t rows, columns;
     size_t row, column;    /* place in the GEMM view */
     size_t block;
-    msw_class label;       /* in u; FREE without */
+    msw_class label;       /* in u, or of the walk's classes */
     size_t magnitude, sign, free; /* where its shares of the arrays of u begin */
 } msw__cell;
 
@@ -27,20 +27,22 @@ typedef struct msw__cell {
 
 typedef struct msw__walk {
     const msw_plan *plan;
-    const msw_unified *u;              /* NULL: a plan without classes */
+    const msw_unified *u;              /* NULL: a plan without structure */
+    const uint8_t *classes;            /* of a plan without structure; NULL: FREE */
     const msw_tensor *tensor;
     const msw__importance *importance; /* NULL: none */
     unsigned access;
     void (*visit)(const msw__cell *cell, void *arg);
     void *arg;
     size_t *columns; /* memory for one size_t per column of the plan; NULL: allocated */
+    size_t *importance_columns; /* the same for the importance */
     bool serial;     /* on the caller's thread */
 } msw__walk;
 
 /* Visit every block once. Visits run in parallel, but those of blocks whose signs share
  * a byte run one after another: they may write their own bits. MSW_E_INVAL: a tensor
- * does not have the plan's shape. A serial walk without importance, with memory and a
- * tensor that fits, cannot fail. */
+ * does not have the plan's shape. A serial walk with memory and tensors that fit cannot
+ * fail. */
 msw_status msw__walk_blocks(const msw__walk *walk) MSW_NODISCARD;
 
 /* The weights of a block, row by row. */

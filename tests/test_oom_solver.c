@@ -197,6 +197,23 @@ static msw_status set_up_envelope(world *w)
     return set_up_relaxation(w, MSW_RELAXATION_ENVELOPE);
 }
 
+static msw_status set_up_straight(world *w)
+{
+    return set_up_relaxation(w, MSW_RELAXATION_STRAIGHT);
+}
+
+static msw_status set_up_straight_update(world *w)
+{
+    const msw_status status = set_up_straight(w);
+
+    return status ? status : msw_admm_update(w->admm);
+}
+
+static msw_status show_latent(world *w)
+{
+    return msw_admm_show_latent(w->admm);
+}
+
 static int keep_half(const msw_projection_call *call, void *user)
 {
     (void)user;
@@ -356,6 +373,29 @@ static msw_status save(world *w)
     return status;
 }
 
+static msw_status set_up_straight_saved(world *w)
+{
+    msw_status status = set_up_straight_update(w);
+
+    if (!status)
+        status = save(w);
+    if (!status)
+        status = run_solver(w);
+    if (!status)
+        status = msw_reader_open_buffer(&w->reader, w->ctx, w->image, w->image_size, NULL);
+    return status;
+}
+
+/* All planned updates done: the classes stay. */
+static msw_status set_up_settled(world *w)
+{
+    msw_status status = set_up_straight(w);
+
+    for (int k = 0; k < 25 && !status; k++)
+        status = msw_admm_update(w->admm);
+    return status;
+}
+
 static uint64_t digest_image(world *w)
 {
     return oom_hash(1, w->image, w->image_size);
@@ -417,6 +457,14 @@ static const scenario scenarios[] = {
     {"admm_save, own projection", set_up_projection_update, save, digest_image},
     {"admm_load, own projection", set_up_saved_projection, load, digest_w},
     {"admm_update, soft, of a budget", set_up_soft_budget, update, digest_w},
+    {"admm_update, straight", set_up_straight_update, update, digest_w},
+    {"admm_update, straight, the first", set_up_straight, update, digest_w},
+    {"admm_show_latent", set_up_straight, show_latent, digest_w},
+    {"admm_run, straight", set_up_straight, run_solver, NULL},
+    {"admm_freeze, straight", set_up_straight_update, freeze, digest_w},
+    {"admm_freeze, straight, settled", set_up_settled, freeze, digest_w},
+    {"admm_save, straight", set_up_straight_update, save, digest_image},
+    {"admm_load, straight", set_up_straight_saved, load, digest_w},
     {"admm_update, envelope", set_up_envelope, update, digest_z},
     {"admm_run, envelope", set_up_envelope, run_solver, NULL},
     {"admm_set_importance", set_up_sgd, set_importance, digest_update},

@@ -48,6 +48,14 @@ static void test_envelope(void **state)
     relaxation = MSW_RELAXATION_ADMM;
 }
 
+static void test_straight(void **state)
+{
+    (void)state;
+    relaxation = MSW_RELAXATION_STRAIGHT;
+    test_same_data(state);
+    relaxation = MSW_RELAXATION_ADMM;
+}
+
 /* One rank projects for all; what fails there fails everywhere. */
 static void test_own_projection(void **state)
 {
@@ -275,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_same_data),
         cmocka_unit_test(test_soft_projection),
         cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_straight),
         cmocka_unit_test(test_own_projection),
         cmocka_unit_test(test_shared_data),
         cmocka_unit_test(test_three_ranks),

@@ -92,6 +92,8 @@ static void test_memory(void **state)
     fail_memory(2 * EVERY);
     relaxation = MSW_RELAXATION_SOFT;
     fail_memory(EVERY);
+    relaxation = MSW_RELAXATION_STRAIGHT;
+    fail_memory(2 * EVERY);
     relaxation = MSW_RELAXATION_ADMM;
 }
 

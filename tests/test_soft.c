@@ -234,7 +234,7 @@ static void options(void **state)
         assert_int_equal(msw_admm_new(&admm, f.ctx, &o), MSW_E_INVAL);
     }
     o = soft_options();
-    o.relaxation = 3;
+    o.relaxation = 4;
     assert_int_equal(msw_admm_new(&admm, f.ctx, &o), MSW_E_INVAL);
     o = soft_options();
     o.reserved2 = 1;

@@ -105,7 +105,29 @@ typedef enum msw_relaxation {
      * of ||z_g||^2 / 2u_g is half the squared k-support norm of the groups' norms; after
      * WGSEF, arXiv 2212.12921, here for two nested classes at once.
      */
-    MSW_RELAXATION_ENVELOPE = 2
+    MSW_RELAXATION_ENVELOPE = 2,
+    /**
+     * Straight-through: the network has the projection of latent weights V, and its gradient
+     * there is taken as theirs. There is no penalty, Z or U. Masked retraining keeps signs,
+     * so of a unified block it trains one number; here signs flip, too, before that.
+     *
+     *   W = projection of V   what the host's weights hold, from the first update, run or
+     *                         msw_admm_show_latent() on: pruned 0, unified sign(v) m with
+     *                         the mean magnitude m of the block, free v
+     *   V <- V - step(dL/dW)  the host's optimiser, between msw_admm_show_latent() and
+     *                         msw_admm_show_blocks(); msw_admm_run() does it all
+     *   update                which blocks are pruned and unified is chosen anew, of V;
+     *                         from the last planned update on the classes stay, and only
+     *                         signs, magnitudes and free weights follow V
+     *
+     * msw_admm_freeze() chooses a last time, or keeps the classes when all planned updates
+     * are done; then V is gone. Leave mini-batches between the last planned update and
+     * freezing, a quarter of all or so. The primal residual is ||V - W|| / ||V|| and stays
+     * large; the dual one is NaN. Memory: V and one byte per block. Not with a projection of
+     * the host's own, nor with importance_memory. After Hinton's estimator in Bengio,
+     * Leonard and Courville, arXiv 1308.3432, and binary networks, arXiv 1602.02830.
+     */
+    MSW_RELAXATION_STRAIGHT = 3
 } msw_relaxation;
 typedef enum msw_residual { MSW_RESIDUAL_PRIMAL = 0, MSW_RESIDUAL_DUAL = 1 } msw_residual;
 typedef enum msw_real { MSW_REAL_FLOAT = 0, MSW_REAL_DOUBLE = 1 } msw_real;
@@ -146,7 +168,7 @@ typedef struct msw_admm_options {
      * the squared gradients of the loss in about so many mini-batches, the last ones; each
      * update takes up what there is. Gradients come from msw_admm_run() or from
      * msw_admm_add_gradient(). Two numbers more for each weight, a third one during an
-     * update. Not with MSW_RELAXATION_SOFT. */
+     * update. Not with MSW_RELAXATION_SOFT and _STRAIGHT. */
     size_t importance_memory;
 
     double envelope_start;   /**< lambda of MSW_RELAXATION_ENVELOPE; 0: 0.1 */
@@ -378,10 +400,10 @@ MSW_API msw_status msw_admm_set_projection(msw_admm *admm, uint32_t layer,
  * sum over layers of rho_l ||V - Z||^2 for what they take. The ramp goes from all blocks
  * free to the target. For MSW_SCALE_RMS rho_l is rho of the schedule times a factor that
  * goes as weight / mean w^2 of the layer's first weights, in the penalty as in the
- * projection; with MSW_RELAXATION_SOFT, which has no penalty, in the projection alone. The
- * wanted shares of the layers are not looked at. The scratch of an update is then for all
- * layers, and amounts that have to be measured (transport form, SECONDS) cost some encodings
- * or packings of the network. */
+ * projection; with MSW_RELAXATION_SOFT and _STRAIGHT, which have no penalty, in the
+ * projection alone. The wanted shares of the layers are not looked at. The scratch of an
+ * update is then for all layers, and amounts that have to be measured (transport form,
+ * SECONDS) cost some encodings or packings of the network. */
 
 /**
  * A budget of @p target in the resource of @p options (NULL: bytes of the plain form); 0:
@@ -468,6 +490,23 @@ MSW_API msw_status msw_admm_add_gradient(msw_admm *admm, uint32_t layer,
  * MSW_E_NUMERIC: a weight is not finite. When frozen: MSW_E_STATE. A solver that collects
  * importance and has a budget may have taken up the importance when the choice fails. */
 MSW_API msw_status msw_admm_update(msw_admm *admm) MSW_NODISCARD;
+
+/**
+ * With MSW_RELAXATION_STRAIGHT, the host's own loop: after the backward pass the weights of
+ * all layers with a plan become the latent ones, which the optimiser steps; that is also the
+ * way back from weights that went wrong in the step. Begins the solver. MSW_E_STATE: another
+ * relaxation, or frozen.
+ */
+MSW_API msw_status msw_admm_show_latent(msw_admm *admm) MSW_NODISCARD;
+
+/**
+ * After the step: the latent weights are taken from the host's, which become their
+ * projection. MSW_E_NUMERIC: a weight is not finite; all are as the host left them, and
+ * msw_admm_show_latent() gives back those of before the step. MSW_E_STATE: the latent
+ * weights are not shown. While they are, updates, freezing, a run and msw_admm_save() are
+ * MSW_E_STATE.
+ */
+MSW_API msw_status msw_admm_show_blocks(msw_admm *admm) MSW_NODISCARD;
 
 /**
  * End of the ADMM phase: every layer with a plan is projected, in place, onto

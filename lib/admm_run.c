@@ -158,7 +158,7 @@ static msw_status prepare_rollback(msw_admm *admm)
         if (status)
             return status;
         if (fresh)
-            msw__copy_elements(l->rollback, l->weights);
+            msw__copy_elements(l->rollback, l->latent ? l->latent : l->weights);
     }
     return MSW_OK;
 }

@@ -508,7 +508,7 @@ static void options(void **state)
     assert_int_equal(msw_admm_new(&admm, ctx, &o), MSW_OK);
     assert_int_equal(msw_admm_set_budget(admm, 1000, NULL), MSW_E_INVAL);
     msw_admm_free(admm);
-    o.relaxation = 3;
+    o.relaxation = 4;
     assert_int_equal(msw_admm_new(&admm, ctx, &o), MSW_E_INVAL);
     msw_context_free(ctx);
 }

@@ -415,7 +415,9 @@ msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop,
 /* @p status when the ranks have not the same hash, combined with @p mark. */
 msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark,
                               msw_status status) MSW_NODISCARD;
-/* Each rank's part of dense data, 0 elsewhere, to all. */
+/* Where another rank has the values: what changes nothing in a sum. */
+void msw__ranks_leave_out(msw_tensor *t);
+/* Each rank's part of dense data, left out elsewhere, to all. */
 msw_status msw__ranks_exchange(msw_admm *admm, msw_tensor *t) MSW_NODISCARD;
 /* Means over the ranks. */
 msw_status msw__ranks_gradients(msw_admm *admm) MSW_NODISCARD;

@@ -6,7 +6,6 @@
 
 #include <float.h>
 #include <math.h>
-#include <string.h>
 
 typedef struct dense_job {
     msw__elements w;
@@ -175,7 +174,7 @@ msw_status msw__admm_propose(msw_admm *admm, double share, bool first)
             continue;
         any = true;
         if (msw__ranks_many(admm) && !msw__ranks_own(admm, i))
-            memset(l->proposed->data, 0, l->proposed->count * sizeof(float));
+            msw__ranks_leave_out(l->proposed);
         else if (!status)
             status = propose(admm, i, share);
     }

@@ -114,7 +114,9 @@ msw_status msw__layer_propose_own(msw_admm *admm, uint32_t layer, double share,
 
     if (!status)
         status = msw_tensor_new(&l->proposed, admm->ctx, l->plan->shape, l->plan->rank);
-    if (status || !own) /* a new tensor is 0 */
+    if (!status && !own)
+        msw__ranks_leave_out(l->proposed);
+    if (status || !own)
         return status;
     msw__copy_elements(l->proposed, l->weights);
     return msw__layer_project(admm, layer, share, freezing);

@@ -67,19 +67,21 @@ static msw_status failure_elsewhere(msw_admm *admm, const double told[TOLD])
 msw_status msw__ranks_agree(msw_admm *admm, msw_status status, bool *stop, double *loss)
 {
     double told[TOLD] = {0};
+    bool asked;
     msw_status sum;
 
     if (!msw__ranks_many(admm))
         return status;
+    asked = atomic_exchange(&admm->stop, 0);
     told[LOSS] = loss && isfinite(*loss) ? *loss : 0;
     told[HOST_STOP] = stop && *stop;
-    told[ASKED_STOP] = atomic_exchange(&admm->stop, 0);
+    told[ASKED_STOP] = asked;
     if (status)
         told[FAILED - (int)status] = 1;
     sum = allreduce(admm, told, TOLD, MSW_REAL_DOUBLE);
+    admm->ranks.stop = admm->ranks.stop || asked || (!sum && told[ASKED_STOP] > 0);
     if (status || sum)
         return status ? status : sum;
-    admm->ranks.stop = admm->ranks.stop || told[ASKED_STOP] > 0;
     if (stop && told[HOST_STOP] > 0) {
         admm->stop_reason = MSW_STOP_HOST;
         *stop = true;
@@ -119,6 +121,13 @@ msw_status msw__ranks_compare(msw_admm *admm, uint64_t mark, msw_status status)
                  sums[1] != own[1] * admm->ranks.count))
         sum = msw__admm_fail(admm, status, "the ranks' weights or solvers differ");
     return msw__ranks_agree(admm, sum, NULL, NULL);
+}
+
+/* The sum with 0 would make 0 of -0. */
+void msw__ranks_leave_out(msw_tensor *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        t->data[i] = -0.0f;
 }
 
 msw_status msw__ranks_exchange(msw_admm *admm, msw_tensor *t)

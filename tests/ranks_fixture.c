@@ -29,7 +29,7 @@ static int allreduce(void *data, size_t count, msw_real type, void *user)
     const size_t size = count * (type == MSW_REAL_DOUBLE ? sizeof(double) : sizeof(float));
     rank *r = user;
     group *g = r->of;
-    void *sum = calloc(1, size);
+    void *sum = malloc(size);
 
     if (!sum || ++r->sums == g->broken_at) {
         free(sum);
@@ -37,7 +37,8 @@ static int allreduce(void *data, size_t count, msw_real type, void *user)
     }
     g->data[r->number] = data;
     wait_for_all(g);
-    for (unsigned k = 0; k < g->count; k++)
+    memcpy(sum, g->data[0], size); /* not from 0 on, which loses -0 */
+    for (unsigned k = 1; k < g->count; k++)
         for (size_t i = 0; i < count; i++)
             if (type == MSW_REAL_DOUBLE)
                 ((double *)sum)[i] += ((const double *)g->data[k])[i];
@@ -142,7 +143,7 @@ int thin_out(const msw_projection_call *call, void *user)
 
     r->projections++;
     for (size_t i = 0; i < call->count; i += 3)
-        call->z[i] = 0;
+        call->z[i] = i % 2 ? -0.0f : 0;
     if (r->projections == r->bad_projection)
         call->z[1] = NAN;
     return 0;

@@ -69,7 +69,7 @@ int loss_gradient(double *loss, float *const *grads, const float *const *weights
 int step(float *const *weights, const float *const *grads, uint32_t layer_count,
          void *user);
 msw_tensor *borrow(const rank *r, unsigned layer, float *data);
-/* Every third weight is zero. */
+/* Every third weight is zero, by turns 0 and -0. */
 int thin_out(const msw_projection_call *call, void *user);
 void open_group(unsigned count);
 void close_group(void);

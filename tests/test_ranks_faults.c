@@ -65,6 +65,31 @@ static void test_trouble(void **state)
         }
 }
 
+/* Who asks to stop while the ranks differ is heard by the next run, once. */
+static void test_stop_while_ranks_differ(void **state)
+{
+    float was;
+
+    (void)state;
+    open_group(2);
+    was = ranks[0].w[5];
+    ranks[0].w[5] += 1;
+    msw_admm_stop(ranks[1].admm);
+    run_group(3);
+    assert_all(MSW_E_INVAL);
+    ranks[0].w[5] = was;
+    for (unsigned calls = 0; calls <= 3; calls += 3) {
+        run_group(3);
+        assert_all(MSW_OK);
+        for (unsigned i = 0; i < 2; i++) {
+            assert_int_equal(ranks[i].calls, calls);
+            assert_int_equal(msw_admm_stop_reason(ranks[i].admm),
+                             calls ? MSW_STOP_ITERATIONS : MSW_STOP_REQUESTED);
+        }
+    }
+    close_group();
+}
+
 /* Every allocation of one rank fails once: both get the status, and can go on. */
 static void fail_memory(uint64_t iterations)
 {
@@ -170,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_stop_while_ranks_differ),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_parallel_for),
         cmocka_unit_test(test_allreduce_fails),

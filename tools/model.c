@@ -12,8 +12,17 @@ enum { MAGIC = 9, MOST_NAME = 1023 };
 int model_problem(struct problem *p, int code, const struct model *m,
                   const struct item *item, const char *reason)
 {
-    return problem_set(p, code, "%s: %s%s%s", m->path, item ? item->name : "",
-                       item ? ": " : "", reason);
+    const bool strange = item && item->strange[0];
+
+    return problem_set(p, code, "%s: %s%s%s%s%s", m->path, item ? item->name : "",
+                       item ? ": " : "", reason, strange ? ": " : "",
+                       strange ? item->strange : "");
+}
+
+const char *item_strange_type(struct item *item, const char *type)
+{
+    snprintf(item->strange, sizeof item->strange, "%s", type);
+    return "a dtype that is not supported";
 }
 
 bool item_measure(struct item *item)

@@ -12,7 +12,8 @@ enum {
     MOST_DIMENSIONS = 32, /* NumPy's own limit */
     /* A tensor of a .msw file that the library has no kind for, as metadata: the key is
      * KEPT_PREFIX and the name, the value element type, shape, line feed, bytes. */
-    KEPT_PREFIX_LENGTH = 7
+    KEPT_PREFIX_LENGTH = 7,
+    STRANGE_TYPE = 32
 };
 #define KEPT_PREFIX "tensor:"
 
@@ -21,6 +22,7 @@ enum format { FORMAT_MSW, FORMAT_SAFETENSORS, FORMAT_NPY, FORMAT_NPZ };
 struct item {
     char *name;
     enum element type;   /* of a .msw tensor: F16 when all of it is stored so, or F32 */
+    char strange[STRANGE_TYPE]; /* what the file says, of a type that is not supported */
     uint32_t rank;
     size_t shape[MOST_DIMENSIONS];
     size_t count;        /* elements */
@@ -77,6 +79,8 @@ const char *shape_text(char *out, const struct item *item);
 
 /* For the formats. */
 
+/* What is wrong with such a type; the item's problems quote it. */
+const char *item_strange_type(struct item *item, const char *type);
 /* Computes count and bytes from shape and type; false: they overflow. */
 bool item_measure(struct item *item);
 /* Makes room for one item more; NULL: no memory. */

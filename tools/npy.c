@@ -83,7 +83,7 @@ static const char *take_type(struct item *item, struct cursor *c)
         return "a structured or malformed dtype";
     if (strchr("<>|=", code[0]) == NULL || !code[0] ||
         !element_from_numpy(&item->type, code + 1))
-        return "a dtype that is not supported";
+        return item_strange_type(item, code);
     if (code[0] == '|' && element_size(item->type) > 1)
         return "a dtype without byte order";
     item->big_endian = code[0] == '>';
@@ -244,7 +244,7 @@ int npy_open(struct model *m, struct problem *p)
         return model_problem(p, CODE_IO, m, NULL, strerror(errno));
     wrong = npy_read_header(item, read_file, m->file);
     if (wrong)
-        return model_problem(p, CODE_INPUT, m, NULL, wrong);
+        return model_problem(p, CODE_INPUT, m, item->strange[0] ? item : NULL, wrong);
     if (item->bytes != (uint64_t)end - item->offset)
         return model_problem(p, CODE_INPUT, m, NULL,
                              item->bytes > (uint64_t)end - item->offset ?

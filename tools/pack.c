@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A file as the kernels of one kind of processor read it. */
 #define _GNU_SOURCE
+#include "model.h"
 #include "options.h"
 #include "output.h"
 
@@ -110,26 +111,36 @@ static int convert(msw_writer *writer, msw_reader *reader, const struct request 
     return p->code;
 }
 
+/* The library would say that it is no .msw file, but not what to do. */
+static int open_input(struct model *m, msw_context *ctx, const char *path,
+                      struct problem *p)
+{
+    if (model_open(m, ctx, path, p) || m->format == FORMAT_MSW)
+        return p->code;
+    model_problem(p, CODE_INPUT, m, NULL, "not a .msw file; msw compress makes one of it");
+    model_close(m);
+    return p->code;
+}
+
 static int pack(msw_context *ctx, const struct request *r, struct problem *p)
 {
-    msw_reader *reader;
     msw_writer *writer;
     struct output place;
+    struct model m;
     msw_status status;
 
     if (output_open(&place, r->output, r->force, p)) /* now, and not only after the work */
         return p->code;
     output_close(&place);
-    status = msw_reader_open(&reader, ctx, r->input, NULL);
-    if (status)
-        return problem_status(p, status, r->input, NULL, NULL);
+    if (open_input(&m, ctx, r->input, p))
+        return p->code;
     status = msw_writer_new(&writer, ctx);
     if (status)
         problem_status(p, status, r->input, NULL, NULL);
     else
-        convert(writer, reader, r, p);
+        convert(writer, m.reader, r, p);
     msw_writer_free(writer);
-    msw_reader_free(reader);
+    model_close(&m);
     return p->code;
 }
 

@@ -47,7 +47,7 @@ static const char *read_record(struct item *item, const json_t *record)
     if (!type)
         return "no dtype";
     if (!element_from_name(&item->type, type))
-        return "a dtype that is not supported";
+        return item_strange_type(item, type);
     wrong = read_shape(item, json_object_get(record, "shape"));
     if (wrong)
         return wrong;

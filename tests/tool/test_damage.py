@@ -74,7 +74,7 @@ class Damage(ToolCase):
                 ('rising', {'a': record(-16, 0)}),
                 ('rising', {'a': {'dtype': 'F32', 'shape': [4], 'data_offsets': [0]}}),
                 ('rising', {'a': {'dtype': 'F32', 'shape': [4]}}),
-                ('dtype', {'a': record(dtype='F12')}),
+                ('a: a dtype that is not supported: F12', {'a': record(dtype='F12')}),
                 ('dtype', {'a': {'shape': [4], 'data_offsets': [0, 16]}}),
                 ('shape', {'a': {'dtype': 'F32', 'data_offsets': [0, 16]}}),
                 ('no object', {'a': 3}),
@@ -112,7 +112,7 @@ class Damage(ToolCase):
     def test_npy(self):
         good = "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }\n"
         for says, header in (
-                ('dtype', good.replace('<f4', '<c8')),
+                ('a dtype that is not supported: <c8', good.replace('<f4', '<c8')),
                 ('dtype', good.replace('<f4', '<f16')),
                 ('dtype', good.replace('<f4', '|O')),
                 ('dtype', good.replace('<f4', '<U4')),

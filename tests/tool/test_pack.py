@@ -95,7 +95,10 @@ class Pack(ToolCase):
         self.run_msw('pack', 'x.msw', '-o', 'y.msw', '--n', 0, code=USAGE)
         self.run_msw('pack', 'x.msw', code=USAGE, says='-o')
         self.run_msw('pack', '-o', 'y.msw', code=USAGE)
-        self.run_msw('pack', 'a.npz', '-o', 'y.msw', code=INPUT)
+        done = subprocess.run([*self.program, 'pack', 'a.npz', '-o', 'y.msw'],
+                              capture_output=True, text=True, timeout=100)
+        self.assertEqual((done.returncode, done.stderr), (
+            INPUT, 'msw: a.npz: not a .msw file; msw compress makes one of it\n'))
         self.run_msw('pack', 'missing', '-o', 'y.msw', code=IO)
         self.run_msw('pack', 'x.msw', '-o', 'x.msw', code=IO, says='exists')
         self.assert_only('a.npz', 'x.msw')

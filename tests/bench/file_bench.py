@@ -4,6 +4,7 @@
 
 file_bench.py FILE-BENCH: bits per weight of each, the best layout of each compressor
 marked. FILE-BENCH is the program of tests/bench/file_bench.c.
+file_bench.py FILE-BENCH DEEPCABAC: against DeepCABAC instead, by what deepcabac.sh built.
 """
 import pathlib
 import subprocess
@@ -13,6 +14,10 @@ import tempfile
 # rows, columns, block, per cent pruned and unified, step
 FAMILIES = [(512, 512, 8, 50, 50, 0.1), (512, 512, 4, 50, 40, 0.1), (512, 512, 8, 0, 80, 0.25),
             (512, 512, 4, 50, 0, 0.25), (1024, 1024, 8, 50, 40, 0.03), (1024, 1024, 8, 0, 0, 0.1)]
+CABAC_FAMILIES = [(512, 512, 4, 0, 0, 0.25), (512, 512, 4, 50, 0, 0.25),
+                  (512, 512, 4, 0, 80, 0.25), (512, 512, 4, 50, 50, 0.25),
+                  (512, 512, 8, 0, 80, 0.25), (512, 512, 8, 50, 50, 0.25),
+                  (512, 512, 8, 50, 50, 0.1), (512, 512, 8, 50, 50, 0.03)]
 COMPRESSORS = {"zstd -19": ["zstd", "-19", "-c", "-q"], "xz -9": ["xz", "-9", "-c"]}
 
 
@@ -41,10 +46,25 @@ def compare(program, family, directory):
         print(f"best of {name}: {8 * size / weights:.3f}, {size / ours:.2f} times ours")
 
 
-def main(program):
-    for family in FAMILIES:
+def compare_cabac(program, coder, family, directory):
+    subprocess.run([program, directory, *map(str, family)], check=True)
+    rows, columns, block, pruned, unified, step = family
+    done = subprocess.run([coder, f"{directory}/int16 rows", str(columns)], check=True,
+                          stdout=subprocess.PIPE, text=True)
+    by_rows, by_blocks = map(int, done.stdout.split())
+    ours = pathlib.Path(directory, "transport.msw").stat().st_size
+    bits = [8 * size / (rows * columns) for size in (ours, by_rows, by_blocks)]
+    print(f"| {rows}x{columns} | {block}x{block} | {pruned}/{unified} | {step} | " +
+          " | ".join(f"{b:.3f}" for b in bits) + f" | {min(bits[1:]) / bits[0]:.2f} |")
+
+
+def main(program, coder=None):
+    for family in CABAC_FAMILIES if coder else FAMILIES:
         with tempfile.TemporaryDirectory() as directory:
-            compare(program, family, directory)
+            if coder:
+                compare_cabac(program, coder, family, directory)
+            else:
+                compare(program, family, directory)
 
 
 main(*sys.argv[1:])

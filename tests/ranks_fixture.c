@@ -35,6 +35,8 @@ static int allreduce(void *data, size_t count, msw_real type, void *user)
         free(sum);
         return 77;
     }
+    if (r->sums == r->stop_at)
+        msw_admm_stop(r->admm);
     g->data[r->number] = data;
     wait_for_all(g);
     memcpy(sum, g->data[0], size); /* not from 0 on, which loses -0 */

@@ -49,6 +49,7 @@ typedef struct rank {
     float bad_gradient, bad_step;
     int code;
     bool ask_stop;
+    unsigned stop_at;               /* the sum that asks to stop; 0: none */
 
     unsigned progress_calls, projections, bad_projection;
     int progress_code;

@@ -4,7 +4,6 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_BITS = 15 }; /* of MSW_DTYPE_UNIFORM */
@@ -132,8 +131,7 @@ int compress_options_read(struct compress_options *o, int argc, char **argv,
     o->unify = 0.4;
     while ((option = getopt_long(argc, argv, "b:o:fqh", options, NULL)) >= 0) {
         if (option == 'h') {
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         }
         if (read_option(o, option, p))
             return p->code;

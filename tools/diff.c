@@ -211,8 +211,7 @@ static int read_options(struct comparison *c, int argc, char **argv, struct prob
             c->quiet = true;
             break;
         case 'h':
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         default:
             return usage_problem(p, "diff");
         }

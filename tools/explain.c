@@ -6,7 +6,6 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -46,8 +45,7 @@ static int read_options(struct request *r, int argc, char **argv, struct problem
                 return p->code;
             break;
         case 'h':
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         default:
             return usage_problem(p, "explain");
         }

@@ -53,8 +53,7 @@ static int read_options(struct request *r, int argc, char **argv, struct problem
             r->quiet = true;
             break;
         case 'h':
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         default:
             return usage_problem(p, "export");
         }

@@ -6,7 +6,6 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -190,8 +189,7 @@ int command_info(int argc, char **argv, struct problem *p)
 
     while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
         if (option == 'h') {
-            fputs(help, stdout);
-            return CODE_OK;
+            help_exit(help);
         }
         if (option != OPTION_JSON)
             return usage_problem(p, "info");

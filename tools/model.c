@@ -139,6 +139,8 @@ static int open_format(struct model *m, struct problem *p)
 
     if (ferror(m->file))
         return model_problem(p, CODE_IO, m, NULL, strerror(errno));
+    if (got == 0)
+        return model_problem(p, CODE_INPUT, m, NULL, "the file is empty");
     if (is_npy(magic)) {
         m->format = FORMAT_NPY;
         return npy_open(m, p);
@@ -166,11 +168,12 @@ int model_open(struct model *m, msw_context *ctx, const char *path, struct probl
     memset(m, 0, sizeof *m);
     m->path = path;
     m->ctx = ctx;
-    m->file = fopen(path, "rb");
-    if (!m->file || fstat(fileno(m->file), &info) != 0)
+    if (stat(path, &info) != 0)
         model_problem(p, CODE_IO, m, NULL, strerror(errno));
-    else if (!S_ISREG(info.st_mode))
+    else if (!S_ISREG(info.st_mode)) /* to open a FIFO would be to wait for a writer */
         model_problem(p, CODE_IO, m, NULL, "not a regular file");
+    else if (!(m->file = fopen(path, "rb")))
+        model_problem(p, CODE_IO, m, NULL, strerror(errno));
     else if (open_format(m, p) == CODE_OK)
         check_names(m, p);
     if (p->code)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#define _POSIX_C_SOURCE 200809L
 #include "tool.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name, *what;
@@ -59,10 +62,26 @@ static int run(int argc, char **argv, struct problem *p)
     return *name ? problem_set(p, CODE_USAGE, "%s: no such command", name) : CODE_USAGE;
 }
 
+/* What is printed must not go into a file that is opened where the standard output or error
+ * was closed. /dev/null takes such a place, for reading alone, so that printing still fails. */
+static void hold_standard_files(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct problem p = {CODE_OK, ""};
-    int code = run(argc, argv, &p);
+    int code;
+
+    hold_standard_files();
+    code = run(argc, argv, &p);
 
     if (fflush(stdout) || ferror(stdout))
         code = problem_set(&p, CODE_IO, "standard output: write failed");

@@ -15,7 +15,8 @@ static int zip_problem(struct problem *p, struct model *m, const struct item *it
 {
     const int code = zip_error_code_zip(error) == ZIP_ER_MEMORY ? CODE_MEMORY : CODE_INPUT;
 
-    return model_problem(p, code, m, item, zip_error_strerror(error));
+    return model_problem(p, code, m, item, zip_error_code_zip(error) == ZIP_ER_EXISTS ?
+                         "two members have the same name" : zip_error_strerror(error));
 }
 
 /* Fewer than asked for at the end only. */

@@ -8,6 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+void help_exit(const char *help)
+{
+    if (fputs(help, stdout) >= 0 && fflush(stdout) == 0)
+        exit(CODE_OK);
+    fputs("msw: standard output: write failed\n", stderr);
+    exit(CODE_IO);
+}
+
 int usage_problem(struct problem *p, const char *command)
 {
     return problem_set(p, CODE_USAGE, "try 'msw %s --help'", command);

@@ -15,6 +15,8 @@ enum {
 
 enum { MOST_THREADS = 1024 };
 
+/* Prints it and ends the program. */
+_Noreturn void help_exit(const char *help);
 int usage_problem(struct problem *p, const char *command);
 int option_number(double *out, const char *text, double least, double most,
                   const char *option, struct problem *p);

@@ -70,6 +70,8 @@ int output_open(struct output *o, const char *path, bool force, struct problem *
     memset(o, 0, sizeof *o);
     o->path = path;
     o->force = force;
+    if (!*path)
+        return problem_set(p, CODE_USAGE, "-o: an empty name");
     if (check_place(o, p))
         return p->code;
     o->temporary = temporary_name(path, p);

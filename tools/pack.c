@@ -7,7 +7,6 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -78,8 +77,7 @@ static int read_options(struct request *r, int argc, char **argv, struct problem
             r->quiet = true;
             break;
         case 'h':
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         default:
             return usage_problem(p, "pack");
         }

@@ -8,7 +8,6 @@
 #include <getopt.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -64,8 +63,7 @@ static int read_options(struct request *r, int argc, char **argv, struct problem
             r->force = true;
             break;
         case 'h':
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         default:
             return usage_problem(p, "show");
         }

@@ -8,7 +8,6 @@
 
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char help[] =
@@ -51,8 +50,7 @@ static int read_options(struct request *r, int argc, char **argv, struct problem
             r->quiet = true;
             break;
         case 'h':
-            fputs(help, stdout);
-            exit(CODE_OK);
+            help_exit(help);
         default:
             return usage_problem(p, "verify");
         }

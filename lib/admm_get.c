@@ -19,7 +19,8 @@ static uint64_t unified_bytes(const msw_unified *u)
         return 0;
     rows = u->plan->block_row_count;
     return sizeof *u + (u->levels ? 2 : 1) * u->plan->block_count +
-           (u->leaders ? u->magnitude_start[rows] * sizeof *u->leaders : 0) + 3 * (rows + 1) * sizeof *u->sign_start +
+           (u->leaders ? u->magnitude_start[rows] * sizeof *u->leaders : 0) +
+           3 * (rows + 1) * sizeof *u->sign_start +
            u->magnitude_start[rows] * sizeof *u->magnitudes +
            (u->sign_start[rows] + 7) / 8 + u->free_start[rows] * sizeof *u->free_weights;
 }

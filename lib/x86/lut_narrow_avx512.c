@@ -189,7 +189,7 @@ INLINE void run_quads_of_more(const int C, const uint32_t BANDS, const bool PAIR
                               size_t next)
 {
     enum { HALF_LANES = 0xff };
-    enum { N = MSW__UNITS / 2 }; /* as many tables as registers hold */
+    const int N = C > 2 ? MSW__UNITS / 2 : MSW__UNITS; /* as many as registers hold */
 
     for (int u = 0; u < (int)units; u += N) {
         __m512 tables[4][2 * MSW__UNITS];

@@ -6,7 +6,9 @@
  *
  * Adding the penalty reads weights, D and gradient and writes the gradient: 16 bytes a
  * weight, which is a copy of 8. A Z/U update reads weights and D and writes D: 12 bytes,
- * a copy of 6. Times are medians, of the thread's processor time, the copy in turn with
+ * a copy of 6. A step of latent weights (MSW_RELAXATION_STRAIGHT), msw_admm_show_latent()
+ * and msw_admm_show_blocks(), cannot do with less than to read them and write the weights,
+ * and then to read the weights and write both: 20 bytes, a copy of 10. Times are medians, of the thread's processor time, the copy in turn with
  * what it is compared with; one thread.
  *
  * Memory is what the context's allocator gave out, by the bytes of the weights: what the
@@ -88,12 +90,26 @@ static void fill(bench *b)
     }
 }
 
+static void new_solver(bench *b, uint32_t relaxation)
+{
+    msw_admm_options o;
+    msw_layer_options l;
+
+    msw_admm_free(b->admm);
+    msw_admm_options_init(&o);
+    o.relaxation = relaxation;
+    must(msw_admm_new(&b->admm, b->ctx, &o), "solver");
+    msw_layer_options_init(&l);
+    l.prune = 0.4;
+    l.unify = 0.4;
+    must(msw_admm_add_layer(b->admm, b->weights, b->plan, &l), "layer");
+}
+
 static void setup(bench *b, size_t count, uint32_t rows, uint32_t columns)
 {
     const size_t shape[] = {count / ROW, ROW};
     msw_context_options c;
     msw_plan_options p;
-    msw_layer_options l;
 
     memset(b, 0, sizeof *b);
     b->count = shape[0] * shape[1];
@@ -106,13 +122,9 @@ static void setup(bench *b, size_t count, uint32_t rows, uint32_t columns)
     must(msw_plan_new(&b->plan, b->ctx, shape, 2, &p), "plan");
     must(msw_tensor_new(&b->weights, b->ctx, shape, 2), "weights");
     must(msw_tensor_new(&b->grad, b->ctx, shape, 2), "gradient");
-    must(msw_admm_new(&b->admm, b->ctx, NULL), "solver");
-    msw_layer_options_init(&l);
-    l.prune = 0.4;
-    l.unify = 0.4;
-    must(msw_admm_add_layer(b->admm, b->weights, b->plan, &l), "layer");
-    b->from = memory(2 * b->count * sizeof(float));
-    b->to = memory(2 * b->count * sizeof(float));
+    new_solver(b, MSW_RELAXATION_ADMM);
+    b->from = memory(3 * b->count * sizeof(float));
+    b->to = memory(3 * b->count * sizeof(float));
     fill(b);
 }
 
@@ -135,6 +147,12 @@ static void add_penalty(bench *b)
 static void update(bench *b)
 {
     must(msw_admm_update(b->admm), "update");
+}
+
+static void straight_step(bench *b)
+{
+    must(msw_admm_show_latent(b->admm), "latent weights");
+    must(msw_admm_show_blocks(b->admm), "blocks");
 }
 
 static int ascending(const void *x, const void *y)
@@ -195,7 +213,7 @@ static void measure_memory(bench *b, size_t *state, size_t *scratch)
 
 static void report(size_t count, uint32_t rows, uint32_t columns)
 {
-    double penalty, updating, copy8, copy6, bytes;
+    double penalty, updating, stepping, copy8, copy6, copy10, bytes;
     size_t state, scratch;
     bench b;
 
@@ -204,10 +222,13 @@ static void report(size_t count, uint32_t rows, uint32_t columns)
     measure_memory(&b, &state, &scratch);
     updating = measure(&b, update, 6 * b.count, &copy6);
     penalty = measure(&b, add_penalty, 8 * b.count, &copy8);
-    printf("%10zu %3ux%-3u %9.3f %8.2f %11.3f %8.2f %12.2f %7.3f %8.3f\n", b.count,
-           (unsigned)rows, (unsigned)columns, 1e3 * penalty, penalty / copy8,
+    new_solver(&b, MSW_RELAXATION_STRAIGHT);
+    stepping = measure(&b, straight_step, 10 * b.count, &copy10);
+    printf("%10zu %3ux%-3u %9.3f %8.2f %11.3f %8.2f %12.2f %7.3f %8.3f %13.3f %8.2f\n",
+           b.count, (unsigned)rows, (unsigned)columns, 1e3 * penalty, penalty / copy8,
            1e3 * updating, updating / copy6, 1e9 * updating / (double)b.count,
-           (double)state / bytes, (double)scratch / bytes);
+           (double)state / bytes, (double)scratch / bytes, 1e3 * stepping,
+           stepping / copy10);
     fflush(stdout);
     teardown(&b);
 }
@@ -222,8 +243,9 @@ int main(int argc, char **argv)
 {
     static const size_t counts[] = {100000, 1000000, 10000000};
 
-    printf("%10s %-7s %9s %8s %11s %8s %12s %7s %8s\n", "weights", "block", "penalty",
-           "/ copy", "update ms", "/ copy", "ns / weight", "state", "scratch");
+    printf("%10s %-7s %9s %8s %11s %8s %12s %7s %8s %13s %8s\n", "weights", "block", "penalty",
+           "/ copy", "update ms", "/ copy", "ns / weight", "state", "scratch",
+           "straight ms", "/ copy");
     for (int i = 1; i < argc; i += 2) {
         const double count = strtod(argv[i], NULL);
         unsigned rows, columns;

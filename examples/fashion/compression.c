@@ -86,6 +86,8 @@ static msw_status new_solver(struct compression *c)
     options.rho = c->recipe->rho;
     options.rho_end = c->recipe->rho_end;
     options.ramp = c->recipe->ramp;
+    if (c->recipe->latent)
+        options.relaxation = MSW_RELAXATION_STRAIGHT;
     options.momentum = (double)c->trainer->momentum;
     options.weight_decay = (double)c->trainer->weight_decay;
     return msw_admm_new(&c->admm, c->context, &options);
@@ -309,7 +311,8 @@ int compression_retrain_steps(const struct compression *c)
 
 int compression_update_every(const struct compression *c)
 {
-    int every = compression_admm_steps(c) / c->recipe->updates;
+    int steps = compression_admm_steps(c);
+    int every = (c->recipe->latent ? steps - steps / 4 : steps) / c->recipe->updates;
 
     return every > 0 ? every : 1;
 }
@@ -317,7 +320,9 @@ int compression_update_every(const struct compression *c)
 void compression_report(const struct compression *c, int step, int steps, double loss)
 {
     bool frozen = msw_admm_phase(c->admm) == MSW_PHASE_FROZEN;
-    const char *what = frozen ? "masked retraining" : "ADMM";
+    const char *what = frozen                ? "masked retraining"
+                       : c->recipe->latent ? "latent weights"
+                                           : "ADMM";
     int epoch_steps = trainer_epoch_steps(c->trainer);
     int every = compression_update_every(c);
 
@@ -330,6 +335,9 @@ void compression_report(const struct compression *c, int step, int steps, double
     if (frozen)
         progress_line("%s, epoch %.1f of %d: loss %.4f", what, (double)step / epoch_steps,
                       c->recipe->retrain_epochs, loss);
+    else if (c->recipe->latent)
+        progress_line("%s, epoch %.1f of %d: loss %.4f", what, (double)step / epoch_steps,
+                      c->recipe->admm_epochs, loss);
     else
         progress_line(
             "%s, epoch %.1f of %d: loss %.4f, rho %.3f, |W-Z|/|W| conv2 %.3f fc1 %.3f",

@@ -21,11 +21,13 @@ struct layer_recipe {
 struct recipe {
     struct layer_recipe layer[LAYERS];
     int admm_epochs, retrain_epochs;
-    int updates; /* of Z and U, spread over the ADMM epochs */
+    int updates; /* of Z and U, or of the latent weights' classes, spread over the
+                    ADMM epochs, of latent weights but for the last quarter */
     double admm_rate, retrain_rate; /* first learning rates */
     double rho, rho_end;
     double ramp; /* share of the updates over which the shares rise */
     int mantissa; /* bits of the file's numbers: F16_MANTISSA, or 7 at most */
+    bool latent;  /* weights behind their projection, instead of ADMM */
     bool weigh;   /* layers in the budget, by how much the loss minds their changes */
     int bytes;    /* of the file, instead of the shares; 0: the shares */
 };

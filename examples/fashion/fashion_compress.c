@@ -29,6 +29,8 @@ static bool parse(struct settings *s, int argc, char **argv)
         {"--save-dense", ARGUMENT_TEXT, &s->save_dense, "the same weights as raw floats"},
         {"--picture", ARGUMENT_TEXT, &s->picture, "PNG of weights before and after"},
         {"--callbacks", ARGUMENT_FLAG, &s->callbacks, "let libmsw run the loop"},
+        {"--latent", ARGUMENT_FLAG, &r->latent,
+         "weights behind their projection, whose signs may flip, instead of ADMM"},
         {"--order", ARGUMENT_FLAG, &s->order,
          "filters and units so that those in a block are alike"},
         {"--tune", ARGUMENT_FLAG, &s->tune, "train on 55,000 images, test on 5,000"},

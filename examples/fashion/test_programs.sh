@@ -30,8 +30,8 @@ same_loss() {
 "$programs/fashion-train" --data . --epochs 3 --save dense.f32 >figures
 at_least accuracy.dense 90 figures
 
-for way in '' --callbacks --order; do
-    # shellcheck disable=SC2086 # no argument when empty
+for way in '' --callbacks --order --latent '--latent --callbacks'; do
+    # shellcheck disable=SC2086 # none when empty, or two arguments
     "$programs/fashion-compress" $way --data . --load dense.f32 --save small.msw \
         --save-dense small.f32 --picture weights.png --admm-epochs 5 --retrain-epochs 4 \
         --updates 25 --fc1 fc1:4x8:0.4:0.5 --conv2 conv2:5x4:0.2:0.7 >figures

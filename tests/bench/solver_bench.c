@@ -8,8 +8,9 @@
  * weight, which is a copy of 8. A Z/U update reads weights and D and writes D: 12 bytes,
  * a copy of 6. A step of latent weights (MSW_RELAXATION_STRAIGHT), msw_admm_show_latent()
  * and msw_admm_show_blocks(), cannot do with less than to read them and write the weights,
- * and then to read the weights and write both: 20 bytes, a copy of 10. Times are medians, of the thread's processor time, the copy in turn with
- * what it is compared with; one thread.
+ * and then to read the weights and write both: 20 bytes, a copy of 10. Times are medians,
+ * of the thread's processor time, the copy in turn with what it is compared with; one
+ * thread.
  *
  * Memory is what the context's allocator gave out, by the bytes of the weights: what the
  * solver holds between updates, and what an update takes besides at its peak. Where that is

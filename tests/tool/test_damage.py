@@ -198,7 +198,7 @@ class Damage(ToolCase):
 
     def test_something_else(self):
         for content in b'', b'\0' * 100, b'#!/bin/sh\n', bytes(range(256)):
-            self.refuse(content, 'neither')
+            self.refuse(content, 'neither' if content else 'the file is empty')
 
 
 if __name__ == '__main__':

@@ -231,6 +231,7 @@ static msw_status take_layer_options(msw_admm *admm, msw_layer_options *o,
 static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
                             const msw_layer_options *options)
 {
+    msw__layer merging = {0};
     msw_layer_options o;
     msw_status status;
     msw__layer *l;
@@ -243,6 +244,9 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
                               "layer %u: no weights, or not of the shape of their plan",
                               (unsigned)admm->layer_count);
     status = take_layer_options(admm, &o, options);
+    merging.exclude = o.exclude;
+    if (!status)
+        status = msw__layer_take_quadtree(admm, &merging, &o);
     if (!status)
         status = grow_layers(admm);
     if (!status)
@@ -254,8 +258,10 @@ static msw_status add_layer(msw_admm *admm, msw_tensor *weights, msw_plan *plan,
     l->name = name;
     l->weights = msw_tensor_ref(weights);
     l->plan = plan ? msw_plan_ref(plan) : NULL;
-    l->exclude = o.exclude;
+    l->exclude = merging.exclude;
     l->per_row = o.per_row;
+    l->merging = plan && merging.merging;
+    l->quadtree = merging.quadtree;
     l->envelope = admm->options.relaxation == MSW_RELAXATION_ENVELOPE;
     msw__layer_set_ratios(l, o.prune, o.unify);
     l->rho = plan ? admm->options.rho : (double)NAN;

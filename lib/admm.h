@@ -42,6 +42,8 @@ typedef struct msw__layer {
     double prune, unify;    /* wanted shares of blocks */
     uint32_t exclude;
     bool per_row;           /* shares of each block row */
+    bool merging;           /* a quadtree instead of shares: */
+    msw__quadtree quadtree; /* without a budget; its levels with one, too */
     double rho;             /* of the schedule; the penalty's is rho * budget.factor */
     msw__layer_budget budget;
     msw_plan **plans;       /* that it may be given at the beginning, the first one
@@ -54,6 +56,7 @@ typedef struct msw__layer {
      * in D = Z - U: U = Z - D, and in FREE blocks U = 0, hence Z = D there. */
     msw_tensor *d;          /* dense, in the order of the dimensions */
     uint8_t *classes;       /* one per block */
+    uint8_t *levels;        /* one per block where they may be merged; NULL: none is */
     float *magnitudes;      /* one per block, used by UNIFIED ones */
     uint8_t *signs;         /* one bit per weight, set: negative; see msw__sign_bit() */
     float bound;            /* no |Z| or |D| is larger */
@@ -89,12 +92,15 @@ typedef struct msw__admm_sums {
 typedef struct msw__admm_scratch {
     msw__candidate *candidates;
     float *magnitudes;
+    float *weights;     /* where blocks may be merged: sums of h, */
+    uint8_t *levels;    /* and levels */
     uint8_t *classes;
     size_t *columns[2]; /* of the views of weights and D */
     msw__admm_sums *sums;
     float *choice;      /* of ranks: one per block of all layers */
     msw__envelope_block *envelope;
     size_t blocks, column_count, sum_count, choice_count, envelope_count;
+    size_t merged;      /* entries of weights and levels */
 } msw__admm_scratch;
 
 /* Of a data-parallel run; count 0 outside of one. */
@@ -287,6 +293,23 @@ msw_status msw__layer_project(msw_admm *admm, uint32_t layer, double share,
 msw_status msw__layer_propose_own(msw_admm *admm, uint32_t layer, double share,
                                   bool freezing, bool own) MSW_NODISCARD;
 msw_status msw__layer_take_own(msw_admm *admm, msw__layer *layer) MSW_NODISCARD;
+
+/* admm_merge.c: layers whose blocks may be merged */
+
+/* What a layer's options say of it, checked. */
+msw_status msw__layer_take_quadtree(msw_admm *admm, msw__layer *layer,
+                                    const msw_layer_options *options) MSW_NODISCARD;
+/* Whether a budget can be that of such a layer, too. */
+msw_status msw__layer_merges(msw_admm *admm, const msw__layer *layer,
+                             const msw_budget_options *budget,
+                             const msw_store_options *store,
+                             const msw_budget_layer *options) MSW_NODISCARD;
+/* In the scratch: all but the amounts and the scale. */
+void msw__layer_tree(msw__tree *t, const msw_admm *admm, const msw__layer *layer);
+/* The rated layer's nodes in the scratch, at a part of the price. */
+void msw__layer_choose_nodes(msw_admm *admm, const msw__layer *layer, double part);
+/* Levels in the scratch of a layer, chosen on its own or with all others; NULL: none. */
+uint8_t *msw__layer_levels(const msw_admm *admm, const msw__layer *layer);
 
 /* admm_budget.c */
 

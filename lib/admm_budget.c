@@ -28,6 +28,21 @@ static bool target_valid(double target)
     return target > 0 && isfinite(target);
 }
 
+/* Whether all layers whose blocks may be merged can be in it. */
+static msw_status check_merging(msw_admm *admm, const msw_budget_options *o,
+                                const msw_store_options *store)
+{
+    msw_status status = MSW_OK;
+
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
+        const msw__layer *l = &admm->layers[i];
+
+        status = msw__layer_merges(admm, l, o, l->budget.own_store ? &l->budget.store : store,
+                                   &l->budget.options);
+    }
+    return status;
+}
+
 static msw_status set_budget(msw_admm *admm, double target,
                              const msw_budget_options *options)
 {
@@ -41,6 +56,8 @@ static msw_status set_budget(msw_admm *admm, double target,
         status = msw__admm_fail(admm, MSW_E_INVAL, "a budget of %g", target);
     if (!status && target != 0 && admm->options.relaxation == MSW_RELAXATION_ENVELOPE)
         status = msw__admm_fail(admm, MSW_E_INVAL, "the group envelope takes no budget");
+    if (!status && target != 0)
+        status = check_merging(admm, &o, &store);
     if (status)
         return status;
     admm->budget.options = o;
@@ -71,6 +88,13 @@ static msw_status set_budget_layer(msw_admm *admm, uint32_t layer,
         status = msw__budget_take_layer(&o, &store, options);
     if (!status && o.importance)
         status = msw__admm_fail(admm, MSW_E_INVAL, "msw_admm_set_importance() is for that");
+    if (!status && o.levels)
+        status = msw__admm_fail(admm, MSW_E_INVAL, "levels are options of a layer");
+    for (uint32_t i = 0; i < admm->layer_count && !status; i++)
+        if (layer == i || layer == MSW_ALL_LAYERS)
+            status = msw__layer_merges(admm, &admm->layers[i], &admm->budget.options,
+                                       options && options->store ? &store
+                                                                 : &admm->budget.store, &o);
     if (status)
         return status;
     for (uint32_t i = 0; i < admm->layer_count; i++)
@@ -166,7 +190,7 @@ static msw_status check_layers(msw_admm *admm)
                                   l->project ? "a projection of the host's own"
                                              : "shares of each block row");
     }
-    return MSW_OK;
+    return check_merging(admm, &admm->budget.options, &admm->budget.store);
 }
 
 static msw_status begin_layer(msw_admm *admm, msw__layer *l, double all)
@@ -208,10 +232,11 @@ msw_status msw__admm_begin_budget(msw_admm *admm)
 
 /* Choosing */
 
-static void fill_share(msw__share *s, const msw_admm *admm, const msw__layer *l, double part,
-                       double rho)
+static void fill_share(msw__budget_part *to, msw__tree *tree, const msw_admm *admm,
+                       const msw__layer *l, double part, double rho)
 {
     const msw__admm_scratch *scratch = &admm->scratch;
+    msw__share *s = &to->share;
     msw_budget_layer o = l->budget.options;
 
     o.exclude |= l->exclude;
@@ -221,6 +246,13 @@ static void fill_share(msw__share *s, const msw_admm *admm, const msw__layer *l,
     memcpy(s->amount, l->budget.amount, sizeof s->amount);
     s->fixed = l->budget.fixed;
     msw__budget_bounds(s, &o, part);
+    if (!l->merging || !l->quadtree.levels)
+        return;
+    msw__layer_tree(tree, admm, l);
+    tree->exclude = o.exclude;
+    tree->scale = s->scale;
+    s->tree = tree;
+    msw__resource_nodes(s, &to->resource);
 }
 
 static msw_status solve(msw_admm *admm, msw__budget_part *parts, size_t count, double part)
@@ -252,6 +284,7 @@ msw_status msw__admm_choose(msw_admm *admm, double part,
                             double (*rho)(const msw_admm *admm, const msw__layer *layer))
 {
     msw__budget_part *parts;
+    msw__tree *trees;
     size_t count = 0;
     msw_status status;
     void *memory;
@@ -260,6 +293,12 @@ msw_status msw__admm_choose(msw_admm *admm, double part,
     if (status)
         return status;
     parts = memory;
+    status = msw__alloc(&memory, admm->ctx, admm->layer_count, sizeof *trees);
+    trees = memory;
+    if (status) {
+        msw__free(admm->ctx, parts, admm->layer_count, sizeof *parts);
+        return status;
+    }
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const msw__layer *l = &admm->layers[i];
 
@@ -268,10 +307,12 @@ msw_status msw__admm_choose(msw_admm *admm, double part,
         parts[count].plan = l->plan;
         parts[count].weights = l->weights;
         fill_resource(&parts[count].resource, admm, l);
-        fill_share(&parts[count++].share, admm, l, part, rho(admm, l));
+        fill_share(&parts[count], &trees[count], admm, l, part, rho(admm, l));
+        count++;
     }
     if (count)
         status = solve(admm, parts, count, part);
+    msw__free(admm->ctx, trees, admm->layer_count, sizeof *trees);
     msw__free(admm->ctx, parts, admm->layer_count, sizeof *parts);
     return status;
 }
@@ -289,8 +330,15 @@ static msw_status rate_layer(msw_admm *admm, msw__layer *l)
     const msw__importance h = {.h = l->importance, .scale = 1};
     const msw_status status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
 
-    return status ? status : msw__unified_rate(admm->scratch.candidates + l->scratch_block,
-                                               l->plan, l->weights, &h);
+    const msw__admm_scratch *s = &admm->scratch;
+
+    if (!status && l->merging)
+        return msw__unified_rate_nodes(s->candidates + l->scratch_block,
+                                       s->magnitudes + l->scratch_block,
+                                       s->weights + l->scratch_block, l->plan, l->weights,
+                                       &h);
+    return status ? status : msw__unified_rate(s->candidates + l->scratch_block, l->plan,
+                                               l->weights, &h);
 }
 
 static msw_status take_classes(msw_admm *admm, msw__layer *l)
@@ -298,7 +346,8 @@ static msw_status take_classes(msw_admm *admm, msw__layer *l)
     const msw__importance h = {.h = l->importance, .scale = 1};
 
     return msw__unified_take(&l->frozen, l->plan, l->weights, &h,
-                             admm->scratch.classes + l->scratch_block, NULL);
+                             admm->scratch.classes + l->scratch_block,
+                             msw__layer_levels(admm, l));
 }
 
 static msw_status for_layers(msw_admm *admm,

@@ -15,6 +15,9 @@ static msw_status fit_layer(msw_admm *admm, msw__layer *l, double share)
     const msw__importance importance = {.h = l->importance, .scale = 1};
     const msw_status status = msw__admm_check(admm, l, l->weights, FLT_MAX, "weight");
 
+    if (!status && l->merging)
+        return msw__unified_fit_quadtree(&l->frozen, l->plan, l->weights, &importance,
+                                         &l->quadtree, share);
     return status ? status
                   : msw__unified_fit(&l->frozen, l->plan, l->weights, &importance,
                                      &(msw__shares){share * l->prune, share * l->unify,
@@ -63,7 +66,11 @@ static msw_status take_classes(msw_admm *admm)
         if (!l->plan || l->project || msw__ranks_own(admm, i))
             continue;
         status = msw__unified_take(&l->frozen, l->plan, l->weights, &h,
-                                   admm->scratch.classes + l->scratch_block, NULL);
+                                   admm->scratch.classes + l->scratch_block,
+                                   msw__layer_levels(admm, l));
+        if (status == MSW_E_INVAL) /* no nodes of this plan */
+            status = msw__admm_fail(admm, MSW_E_HOST,
+                                    "allreduce does not sum over the ranks");
     }
     return status;
 }
@@ -101,6 +108,8 @@ msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing)
     if (admm->budget.target) {
         if (!status)
             status = msw__admm_fit_budget(admm, share);
+        if (!status && freezing)
+            status = msw__admm_reserve_sums(admm, admm->layers);
         return msw__ranks_agree(admm, status, NULL, NULL);
     }
     if (!status)
@@ -110,6 +119,8 @@ msw_status msw__admm_fit_layers(msw_admm *admm, double share, bool freezing)
     if (!status)
         status = take_projections(admm);
     msw__admm_close_scratch(admm);
+    if (!status && freezing)
+        status = msw__admm_reserve_sums(admm, admm->layers);
     return msw__ranks_agree(admm, status, NULL, NULL);
 }
 

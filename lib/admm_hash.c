@@ -53,6 +53,7 @@ static uint64_t hash_layer(uint64_t h, const msw__layer *l)
         if (l->z)
             return hash_tensor(h, l->z);
         h = hash_bytes(h, l->classes, l->plan->block_count);
+        h = hash_bytes(h, l->levels, l->levels ? l->plan->block_count : 0);
         h = hash_floats(h, l->magnitudes, 1, l->plan->block_count);
         h = hash_bytes(h, l->signs, msw__sign_bytes(l->plan));
     }
@@ -62,6 +63,7 @@ static uint64_t hash_layer(uint64_t h, const msw__layer *l)
     }
     if (l->frozen) {
         h = hash_bytes(h, l->frozen->classes, l->plan->block_count);
+        h = hash_bytes(h, l->frozen->levels, l->frozen->levels ? l->plan->block_count : 0);
         h = hash_bytes(h, l->frozen->signs,
                        (l->frozen->sign_start[l->plan->block_row_count] + 7) / 8);
     }

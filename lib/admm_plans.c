@@ -88,6 +88,7 @@ static msw_status add_to_budget(msw_budget *b, const msw__layer *l)
 
     o.exclude |= l->exclude;
     o.importance = l->importance;
+    o.levels = l->merging ? l->quadtree.levels : 0;
     if (l->budget.own_store)
         o.store = &store;
     if (o.exclude & MSW_EXCLUDE_PRUNE)

@@ -22,6 +22,8 @@ static msw_status set_projection(msw_admm *admm, uint32_t layer, msw_project *pr
     if (project && admm->options.relaxation == MSW_RELAXATION_STRAIGHT)
         return msw__admm_fail(admm, MSW_E_INVAL,
                               "latent weights have no projection of the host's own");
+    if (project && l->merging)
+        return msw__admm_fail(admm, MSW_E_INVAL, "\"%s\" has a quadtree", l->name);
     l->project = project;
     l->project_user = project ? user : NULL;
     return MSW_OK;

@@ -99,6 +99,7 @@ static uint64_t hash_exchanges(const msw_admm *admm, uint64_t h)
 
         h = msw__hash_word(h, l->plan ? (uint32_t)l->plan->block_count : 0);
         h = msw__hash_word(h, l->project != NULL);
+        h = msw__hash_word(h, l->merging);
     }
     return msw__hash_words(h, msw__double_bits(admm->budget.target));
 }
@@ -185,7 +186,7 @@ bool msw__ranks_own(const msw_admm *admm, uint32_t layer)
 
 /* A block's choice is one float: its magnitude, which is >= 0, when it is unified, and
  * otherwise -1 - class. Ranks that did not choose have 0 there, so that the sum is what the
- * one that did has. */
+ * one that did has. Where blocks may be merged, all levels follow. */
 
 static float *choices(const msw_admm *admm, uint32_t layer)
 {
@@ -193,7 +194,7 @@ static float *choices(const msw_admm *admm, uint32_t layer)
 
     for (uint32_t i = 0; i < layer; i++)
         if (admm->layers[i].plan && !msw__layer_dense(&admm->layers[i]))
-            choice += admm->layers[i].plan->block_count;
+            choice += (admm->layers[i].merging ? 2 : 1) * admm->layers[i].plan->block_count;
     return choice;
 }
 
@@ -205,6 +206,42 @@ void msw__ranks_put_choice(msw_admm *admm, uint32_t layer)
     for (size_t b = 0; b < admm->layers[layer].plan->block_count; b++)
         choice[b] = s->classes[b] == MSW_CLASS_UNIFIED ? s->magnitudes[b]
                                                        : (float)(-1 - s->classes[b]);
+    choice += admm->layers[layer].plan->block_count;
+    for (size_t b = 0; s->levels && admm->layers[layer].merging &&
+                       b < admm->layers[layer].plan->block_count; b++)
+        choice[b] = msw__layer_levels(admm, &admm->layers[layer])[b];
+}
+
+static msw_status no_sum(msw_admm *admm)
+{
+    return msw__admm_fail(admm, MSW_E_HOST, "allreduce does not sum over the ranks");
+}
+
+/* From the choices to the scratch. */
+static void get_levels(const msw_admm *admm, const msw__layer *l, const float *choice)
+{
+    uint8_t *levels = msw__layer_levels(admm, l);
+
+    for (size_t b = 0; b < l->plan->block_count; b++)
+        levels[b] = choice[b] >= 0 && choice[b] <= MSW_MAX_MERGE_LEVELS ? (uint8_t)choice[b]
+                                                                        : UINT8_MAX;
+}
+
+/* Whether what has arrived are nodes. */
+static msw_status check_nodes(msw_admm *admm)
+{
+    for (uint32_t i = 0; i < admm->layer_count; i++) {
+        const msw__layer *l = &admm->layers[i];
+        unsigned most;
+
+        if (!l->plan || !l->merging)
+            continue;
+        msw__ranks_get_choice(admm, i);
+        if (!msw__merge_valid(&most, l->plan, admm->scratch.classes + l->scratch_block,
+                              msw__layer_levels(admm, l)))
+            return no_sum(admm);
+    }
+    return MSW_OK;
 }
 
 msw_status msw__ranks_exchange_choices(msw_admm *admm)
@@ -217,9 +254,8 @@ msw_status msw__ranks_exchange_choices(msw_admm *admm)
     for (size_t b = 0; !status && b < s->choice_count; b++)
         if (!(s->choice[b] >= 0 && isfinite(s->choice[b])) &&
             s->choice[b] != -1 - MSW_CLASS_FREE && s->choice[b] != -1 - MSW_CLASS_PRUNED)
-            return msw__admm_fail(admm, MSW_E_HOST,
-                                  "allreduce does not sum over the ranks");
-    return status;
+            return no_sum(admm);
+    return status ? status : check_nodes(admm);
 }
 
 void msw__ranks_get_choice(msw_admm *admm, uint32_t layer)
@@ -231,10 +267,14 @@ void msw__ranks_get_choice(msw_admm *admm, uint32_t layer)
         s->classes[b] = choice[b] >= 0 ? MSW_CLASS_UNIFIED : (uint8_t)(-1 - choice[b]);
         s->magnitudes[b] = choice[b] >= 0 ? choice[b] : 0;
     }
+    if (admm->layers[layer].merging)
+        get_levels(admm, &admm->layers[layer], choice + admm->layers[layer].plan->block_count);
 }
 
-/* Classes of a projection of the weights: one float for each block, class + 1, and 0 where
- * another rank has chosen. */
+/* Classes of a projection of the weights: one float for each block, class + 1 + 4 * level,
+ * and 0 where another rank has chosen. */
+
+enum { LEVEL = 4 };
 
 msw_status msw__ranks_open_classes(msw_admm *admm)
 {
@@ -256,11 +296,17 @@ msw_status msw__ranks_open_classes(msw_admm *admm)
         return status;
     status = msw__calloc(&memory, admm->ctx, s->blocks, 1);
     s->classes = memory;
+    if (!status) {
+        status = msw__calloc(&memory, admm->ctx, s->blocks, 1);
+        s->levels = memory;
+        s->merged = status ? 0 : s->blocks;
+    }
     for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
-        const msw__layer *l = &admm->layers[i];
+        const msw_unified *u = admm->layers[i].frozen;
 
-        for (size_t b = 0; l->frozen && b < l->plan->block_count; b++)
-            s->choice[l->scratch_block + b] = (float)(l->frozen->classes[b] + 1);
+        for (size_t b = 0; u && b < u->plan->block_count; b++)
+            s->choice[admm->layers[i].scratch_block + b] =
+                (float)(u->classes[b] + 1 + LEVEL * (u->levels ? u->levels[b] : 0));
     }
     return status;
 }
@@ -274,12 +320,14 @@ msw_status msw__ranks_exchange_classes(msw_admm *admm)
         status = allreduce(admm, s->choice, s->blocks, MSW_REAL_FLOAT);
     for (size_t b = 0; !status && b < s->blocks; b++) {
         const float choice = s->choice[b];
+        const unsigned x = choice >= 1 && choice < LEVEL * (MSW_MAX_MERGE_LEVELS + 1)
+                               ? (unsigned)choice
+                               : 0;
 
-        if (choice != 1 + MSW_CLASS_FREE && choice != 1 + MSW_CLASS_PRUNED &&
-            choice != 1 + MSW_CLASS_UNIFIED)
-            return msw__admm_fail(admm, MSW_E_HOST,
-                                  "allreduce does not sum over the ranks");
-        s->classes[b] = (uint8_t)(choice - 1);
+        if ((float)x != choice || x % LEVEL == 0)
+            return no_sum(admm);
+        s->classes[b] = (uint8_t)(x % LEVEL - 1);
+        s->levels[b] = (uint8_t)(x / LEVEL);
     }
     return status;
 }

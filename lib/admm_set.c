@@ -162,8 +162,11 @@ msw_status msw_admm_set_ratios(msw_admm *admm, uint32_t layer, double prune, dou
     if (!status && !msw__shares_valid(prune, unify))
         status = msw__admm_fail(admm, MSW_E_INVAL, "shares %g pruned and %g unified", prune,
                                 unify);
+    if (!status && layer != MSW_ALL_LAYERS && admm->layers[layer].merging)
+        status = msw__admm_fail(admm, MSW_E_INVAL, "\"%s\" has a quadtree",
+                                admm->layers[layer].name);
     for (uint32_t i = first; !status && i < end; i++)
-        if (admm->layers[i].plan)
+        if (admm->layers[i].plan && !admm->layers[i].merging)
             msw__layer_set_ratios(&admm->layers[i], prune, unify);
     return msw__admm_leave_to(admm, from, status);
 }

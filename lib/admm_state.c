@@ -47,8 +47,12 @@ static void largest_sizes(const msw_admm *admm, msw__admm_scratch *s)
         s->column_count = s->column_count > p->columns ? s->column_count : p->columns;
         tasks = msw__update_tasks(p);
         s->sum_count = s->sum_count > tasks ? s->sum_count : tasks;
-        s->choice_count += msw__ranks_many(admm) ? p->block_count : 0;
+        if (msw__ranks_many(admm))
+            s->choice_count += (l->merging ? 2 : 1) * p->block_count;
+        if (l->merging)
+            s->merged = SIZE_MAX;
     }
+    s->merged = s->merged ? s->blocks : 0;
 }
 
 void msw__admm_close_scratch(msw_admm *admm)
@@ -58,6 +62,8 @@ void msw__admm_close_scratch(msw_admm *admm)
     msw__free(admm->ctx, s->candidates, s->blocks, sizeof *s->candidates);
     msw__free(admm->ctx, s->magnitudes, s->blocks, sizeof *s->magnitudes);
     msw__free(admm->ctx, s->classes, s->blocks, 1);
+    msw__free(admm->ctx, s->weights, s->merged, sizeof *s->weights);
+    msw__free(admm->ctx, s->levels, s->merged, 1);
     for (size_t i = 0; i < 2; i++)
         msw__free(admm->ctx, s->columns[i], s->column_count, sizeof *s->columns[i]);
     msw__free(admm->ctx, s->sums, s->sum_count, sizeof *s->sums);
@@ -80,6 +86,20 @@ static msw_status open_proposed(msw_admm *admm)
         if (msw__layer_dense(l))
             status = msw_tensor_new(&l->proposed, admm->ctx, l->plan->shape, l->plan->rank);
     }
+    return status;
+}
+
+static msw_status open_merging(msw_admm *admm)
+{
+    msw__admm_scratch *s = &admm->scratch;
+    void *memory;
+    msw_status status = msw__alloc(&memory, admm->ctx, s->merged, sizeof *s->weights);
+
+    s->weights = memory;
+    if (status)
+        return status;
+    status = msw__calloc(&memory, admm->ctx, s->merged, 1);
+    s->levels = memory;
     return status;
 }
 
@@ -111,6 +131,8 @@ msw_status msw__admm_open_scratch(msw_admm *admm, bool all)
         status = msw__alloc(&memory, admm->ctx, s->blocks, 1);
         s->classes = memory;
     }
+    if (!status && all && s->merged > 0)
+        status = open_merging(admm);
     if (!status && all && s->choice_count > 0) {
         status = msw__calloc(&memory, admm->ctx, s->choice_count, sizeof *s->choice);
         s->choice = memory;
@@ -140,6 +162,7 @@ uint64_t msw__admm_scratch_bytes(const msw_admm *admm)
            (uint64_t)s.column_count * 2 * sizeof *s.columns[0] +
            (uint64_t)s.sum_count * sizeof *s.sums +
            (uint64_t)s.choice_count * sizeof *s.choice +
+           (uint64_t)s.merged * (sizeof *s.weights + 1) +
            (uint64_t)s.envelope_count * sizeof *s.envelope;
 }
 
@@ -166,7 +189,8 @@ void msw__layer_free_state(msw_admm *admm, msw__layer *l)
     msw__free(admm->ctx, l->classes, l->plan->block_count, 1);
     msw__free(admm->ctx, l->magnitudes, l->plan->block_count, sizeof *l->magnitudes);
     msw__free(admm->ctx, l->signs, msw__sign_bytes(l->plan), 1);
-    l->classes = NULL;
+    msw__free(admm->ctx, l->levels, l->plan->block_count, 1);
+    l->classes = l->levels = NULL;
     l->magnitudes = NULL;
     l->signs = NULL;
 }
@@ -181,7 +205,7 @@ uint64_t msw__layer_state_bytes(const msw__layer *l)
     if (l->z)
         return 2 * (sizeof *l->d + (uint64_t)l->d->count * sizeof(float));
     return sizeof *l->d + (uint64_t)l->d->count * sizeof(float) +
-           (uint64_t)l->plan->block_count * (1 + sizeof *l->magnitudes) +
+           (uint64_t)l->plan->block_count * (1 + sizeof *l->magnitudes + l->merging) +
            msw__sign_bytes(l->plan);
 }
 
@@ -195,6 +219,10 @@ msw_status msw__layer_allocate_state(msw_admm *admm, msw__layer *l)
     if (!status) { /* all blocks FREE: U = 0 whatever D holds */
         status = msw__calloc(&memory, admm->ctx, l->plan->block_count, 1);
         l->classes = memory;
+    }
+    if (!status && l->merging) {
+        status = msw__calloc(&memory, admm->ctx, l->plan->block_count, 1);
+        l->levels = memory;
     }
     if (!status) {
         status = msw__calloc(&memory, admm->ctx, l->plan->block_count,

@@ -34,6 +34,7 @@ static void open_job(msw__update_job *j, const msw_admm *admm, msw__layer *l, do
         j->candidates = s->candidates + l->scratch_block;
         j->magnitudes = s->magnitudes + l->scratch_block;
         j->classes = s->classes + l->scratch_block;
+        j->weights = l->merging ? s->weights + l->scratch_block : NULL;
     }
     j->sums = s->sums;
     msw__view_fill(&j->w, l->plan, l->weights, s->columns[0]);
@@ -121,9 +122,36 @@ static void choose_classes(msw_admm *admm, msw__update_job *j, const msw__shares
     msw__project_shares(admm->scratch.classes, j->candidates, j->plan, shares);
 }
 
+/* At @p share of the layer's shares or price. */
+static void choose_layer(msw_admm *admm, const msw__layer *l, msw__update_job *j,
+                         double share)
+{
+    const msw__shares shares = shares_of(l, share);
+
+    if (l->merging) {
+        msw__admm_all_tasks(admm, msw__update_tasks(j->plan), msw__rate_task, j);
+        msw__layer_choose_nodes(admm, l, share);
+    } else {
+        choose_classes(admm, j, &shares);
+    }
+}
+
+/* What is unified in the nodes that were chosen. */
+static void find_magnitudes(const msw_admm *admm, const msw__layer *l)
+{
+    msw__tree t;
+
+    if (!l->plan || !l->merging)
+        return;
+    msw__layer_tree(&t, admm, l);
+    msw__tree_magnitudes(t.means, &t);
+}
+
 /* The classes of all layers together. Every rank makes the same choice. */
 static msw_status choose_all(msw_admm *admm, double share, bool first)
 {
+    msw_status status;
+
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__layer *l = &admm->layers[i];
         msw__update_job j;
@@ -134,7 +162,10 @@ static msw_status choose_all(msw_admm *admm, double share, bool first)
         set_importance(&j.h, &j, l->importance);
         msw__admm_all_tasks(admm, msw__update_tasks(j.plan), msw__rate_task, &j);
     }
-    return msw__admm_choose(admm, share, first ? first_rho : next_rho);
+    status = msw__admm_choose(admm, share, first ? first_rho : next_rho);
+    for (uint32_t i = 0; !status && i < admm->layer_count; i++)
+        find_magnitudes(admm, &admm->layers[i]);
+    return status;
 }
 
 /* Each rank for its share of the layers. */
@@ -142,14 +173,12 @@ static msw_status choose_with_ranks(msw_admm *admm, double share)
 {
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         msw__update_job j;
-        msw__shares shares;
 
         if (!admm->layers[i].plan || admm->layers[i].z || !msw__ranks_own(admm, i))
             continue;
         open_job(&j, admm, &admm->layers[i], 1);
         set_importance(&j.h, &j, admm->layers[i].importance);
-        shares = shares_of(&admm->layers[i], share);
-        choose_classes(admm, &j, &shares);
+        choose_layer(admm, &admm->layers[i], &j, share);
         msw__ranks_put_choice(admm, i);
     }
     return msw__ranks_exchange_choices(admm);
@@ -162,15 +191,14 @@ static void update_compact(msw_admm *admm, uint32_t layer, double share, double 
 
     open_job(&j, admm, l, ratio);
     set_importance(&j.h, &j, l->importance);
-    if (msw__ranks_many(admm) && !admm->budget.target) {
+    if (msw__ranks_many(admm) && !admm->budget.target)
         msw__ranks_get_choice(admm, layer);
-    } else if (!admm->budget.target) {
-        const msw__shares shares = shares_of(l, share);
-
-        choose_classes(admm, &j, &shares);
-    }
+    else if (!admm->budget.target)
+        choose_layer(admm, l, &j, share);
     msw__admm_all_tasks(admm, msw__update_tasks(l->plan), msw__project_task, &j);
     memcpy(l->classes, j.classes, l->plan->block_count);
+    if (l->levels)
+        memcpy(l->levels, msw__layer_levels(admm, l), l->plan->block_count);
     for (size_t b = 0; b < l->plan->block_count; b++)
         l->magnitudes[b] = j.classes[b] == MSW_CLASS_UNIFIED ? j.magnitudes[b] : 0;
 }

@@ -28,6 +28,7 @@ uint32_t msw__layer_parts(const msw__layer *l)
     parts |= l->z ? MSW__PART_Z : 0;
     parts |= l->z && l->project ? MSW__PART_OWN : 0;
     parts |= l->latent ? MSW__PART_LATENT : 0;
+    parts |= l->merging ? MSW__PART_LEVELS : 0;
     parts |= l->rollback ? MSW__PART_ROLLBACK : 0;
     for (uint32_t k = 0; k < MSW__SLOTS; k++)
         parts |= l->slots[k] ? (uint32_t)MSW__PART_SLOT << k : 0;
@@ -73,11 +74,11 @@ static uint32_t version_of(const msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const uint32_t parts = msw__layer_parts(&admm->layers[i]);
 
-        if (parts & MSW__PART_LATENT)
+        if (parts & (MSW__PART_LATENT | MSW__PART_LEVELS))
             return 4;
         if (parts & MSW__PART_Z)
-            return 3;
-        if (parts & (MSW__PART_SQUARES | MSW__PART_ROWS))
+            version = 3;
+        else if (version < 2 && parts & (MSW__PART_SQUARES | MSW__PART_ROWS))
             version = 2;
     }
     return version;
@@ -219,6 +220,8 @@ static msw_status add_state(msw_writer *writer, const msw_admm *admm, uint32_t l
         return add_tensor(writer, layer, "z", l->z);
     if (!status)
         status = add_bytes(writer, layer, "classes", l->classes, l->plan->block_count);
+    if (!status && l->levels)
+        status = add_bytes(writer, layer, "levels", l->levels, l->plan->block_count);
     if (!status)
         status = add_magnitudes(writer, admm, layer);
     if (!status)

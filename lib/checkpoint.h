@@ -32,7 +32,8 @@ enum {
     MSW__PART_Z = 512,       /* a dense Z instead of classes, magnitudes, signs */
     MSW__PART_OWN = 1024,    /* ... of the host's own projection */
     MSW__PART_LATENT = 2048, /* latent weights and classes, instead of a state */
-    MSW__PARTS = 4095
+    MSW__PART_LEVELS = 4096, /* blocks may be merged; with classes their levels */
+    MSW__PARTS = 8191
 };
 
 uint32_t msw__layer_parts(const msw__layer *layer);

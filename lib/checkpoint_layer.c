@@ -68,6 +68,8 @@ static bool parts_valid(const msw__loaded *in, uint32_t parts, bool plan)
         may |= MSW__PART_SQUARES;
     if (plan && in->begun && in->phase == MSW_PHASE_ADMM && in->version >= 3 && !latent)
         may |= MSW__PART_Z | MSW__PART_OWN;
+    if (plan && in->version >= 4)
+        may |= MSW__PART_LEVELS;
     for (uint32_t k = 0; k < msw__optimiser_slots(&in->admm->options); k++)
         may |= (uint32_t)MSW__PART_SLOT << k;
     return (parts & must) == must && !(parts & ~may);
@@ -142,10 +144,13 @@ static msw_status read_record(uint32_t *parts, const msw__loaded *in, uint32_t l
         msw__load32(bytes + 4) != is->exclude ||
         !(*parts & MSW__PART_PLAN) != !is->plan ||
         !(*parts & MSW__PART_ROWS) != !is->per_row ||
+        !(*parts & MSW__PART_LEVELS) != !is->merging ||
         (is->plan && !find_plan(l, is, msw__load32(bytes + 8))))
         return msw__load_other(in, is->name);
     l->exclude = is->exclude;
     l->per_row = is->per_row;
+    l->merging = is->merging;
+    l->quadtree = is->quadtree;
     msw__float_set(&l->bound, msw__load32(bytes + 12));
     l->prune = msw__double_of(msw__load64(bytes + 16));
     l->unify = msw__double_of(msw__load64(bytes + 24));
@@ -197,12 +202,30 @@ static bool classes_valid(const msw__layer *l)
     return true;
 }
 
+/* Nodes of the layer's levels, each with one magnitude. */
+static bool nodes_valid(const msw__layer *l)
+{
+    const size_t columns = l->plan->block_column_count;
+    unsigned most;
+
+    if (!msw__merge_valid(&most, l->plan, l->classes, l->levels) ||
+        most > l->quadtree.levels)
+        return false;
+    for (size_t b = 0; b < l->plan->block_count; b++) {
+        const msw__node n = msw__node_at(l->plan, b / columns, b % columns, l->levels[b]);
+
+        if (l->magnitudes[b] != l->magnitudes[n.row * columns + n.column])
+            return false;
+    }
+    return true;
+}
+
 static bool state_valid(const msw__layer *l)
 {
     if (l->z)
         return floats_within(l->z->data, l->z->count, -l->bound, l->bound) &&
                floats_within(l->d->data, l->d->count, -l->bound, l->bound);
-    return classes_valid(l) &&
+    return classes_valid(l) && (!l->levels || nodes_valid(l)) &&
            floats_within(l->magnitudes, l->plan->block_count, 0, l->bound) &&
            floats_within(l->d->data, l->d->count, -l->bound, l->bound);
 }
@@ -235,6 +258,8 @@ static msw_status read_state(msw__loaded *in, uint32_t layer)
         status = read_bytes(l->classes, blocks, in, layer, "classes");
     if (!status)
         status = read_bytes(l->signs, msw__sign_bytes(l->plan), in, layer, "signs");
+    if (!status && l->levels)
+        status = read_bytes(l->levels, blocks, in, layer, "levels");
     if (status)
         return status;
     status = tensor(&magnitudes, in, layer, "magnitudes", &blocks, 1);
@@ -286,7 +311,7 @@ static msw_status read_frozen(msw__loaded *in, uint32_t layer)
     status = msw_reader_unified(&u, in->reader, name);
     if (status)
         return msw__load_failed(in, status, name);
-    if (!plans_equal(u->plan, l->plan))
+    if (!plans_equal(u->plan, l->plan) || u->most_level > l->quadtree.levels)
         status = msw__load_corrupt(in, name);
     if (!status)
         status = msw__unified_alloc(&l->frozen, l->plan, u->classes, u->levels);

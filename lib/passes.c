@@ -69,6 +69,8 @@ static void block_means(rating *x, const msw__strip *s, const msw__update_job *j
         for (size_t c = first; c < first + n; c++)
             x->magnitude[c] = m;
         j->magnitudes[s->block + b] = (float)m;
+        if (j->weights)
+            j->weights[s->block + b] = (float)h;
     }
     for (size_t c = s->columns; c < s->ld; c++)
         x->magnitude[c] = 0;

@@ -25,6 +25,7 @@ typedef struct msw__update_job {
     double ratio;             /* U' = ratio * U */
     msw__candidate *candidates;
     float *magnitudes;        /* one per block: what unifying it takes */
+    float *weights;           /* one per block: sum of h; NULL: not wanted */
     const uint8_t *classes;   /* those of Z' */
     msw__admm_sums *sums;     /* one per task */
 } msw__update_job;

@@ -112,6 +112,10 @@ msw_tensor *borrow(const rank *r, unsigned layer, float *data)
     return t;
 }
 
+uint32_t relaxation;
+bool own_projection;
+bool merging;
+
 static void add_layers(rank *r)
 {
     static const size_t shape[2] = {ROWS, COLUMNS};
@@ -123,21 +127,24 @@ static void add_layers(rank *r)
     p.block_columns = 5;
     assert_int_equal(msw_plan_new(&r->plan, r->ctx, shape, 2, &p), MSW_OK);
     for (unsigned l = 0; l < LAYERS; l++) {
+        msw_quadtree_options q;
         msw_layer_options o;
         msw_tensor *t;
 
         msw_layer_options_init(&o);
-        o.prune = l < 3 ? prune[l] : 0;
-        o.unify = l < 3 ? unify[l] : 0;
+        msw_quadtree_options_init(&q);
+        q.levels = 2;
+        q.price = 0.05;
+        q.free_bits = q.magnitude_bits = 8;
+        o.quadtree = merging && l % 2 == 0 ? &q : NULL;
+        o.prune = l < 3 && !o.quadtree ? prune[l] : 0;
+        o.unify = l < 3 && !o.quadtree ? unify[l] : 0;
         t = borrow(r, l, r->w + l * COUNT);
         assert_int_equal(msw_admm_add_layer(r->admm, t, l < 3 ? r->plan : NULL, &o),
                          MSW_OK);
         msw_tensor_free(t);
     }
 }
-
-uint32_t relaxation;
-bool own_projection;
 
 int thin_out(const msw_projection_call *call, void *user)
 {

@@ -63,6 +63,7 @@ extern group shared;
 extern rank ranks[MOST];
 extern uint32_t relaxation; /* of the next solvers, */
 extern bool own_projection; /* that of their layer 0 is their host's */
+extern bool merging;        /* layers 0 and 2 have nodes instead of shares */
 
 /* 1/2 ||W - target||^2 for the mean target of the samples. */
 int loss_gradient(double *loss, float *const *grads, const float *const *weights,

@@ -34,9 +34,11 @@ static void check_resume(trainee *t, setting s, const uint8_t *begin, size_t beg
 
 static void check_layout(fixture *f)
 {
-    static const setting settings[] = {{MSW_OPTIMISER_SGD, false, 0, 0},
-                                       {MSW_OPTIMISER_ADAM, true, 0, 0},
-                                       {MSW_OPTIMISER_SGD, false, 0.6, 4}};
+    static const setting settings[] = {{MSW_OPTIMISER_SGD, false, 0, 0, 0},
+                                       {MSW_OPTIMISER_ADAM, true, 0, 0, 0},
+                                       {MSW_OPTIMISER_SGD, false, 0.6, 4, 0},
+                                       {MSW_OPTIMISER_ADAM, true, 0, 0, 2},
+                                       {MSW_OPTIMISER_SGD, false, 0.6, 4, 3}};
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         trainee t;

@@ -83,14 +83,17 @@ static void the_state_of_another_solver(void **state)
     fixture_teardown(&f);
 }
 
-/* With a budget into a solver without one, and the other way round. */
+/* With a budget or merged blocks into a solver without, and the other way round. */
 static void the_state_of_another_budget(void **state)
 {
-    static const setting settings[] = {{0, false, 0, 0}, {0, false, 0.7, 0}};
+    static const setting settings[] = {
+        {0, false, 0, 0, 0}, {0, false, 0.7, 0, 0}, /* a budget */
+        {0, false, 0, 0, 0}, {0, false, 0, 0, 2},   /* merged blocks */
+    };
     fixture f = fixture_setup(&trainee_small, NULL);
 
     (void)state;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 4; i++) {
         uint8_t *bytes;
         size_t size;
         trainee t;
@@ -100,7 +103,7 @@ static void the_state_of_another_budget(void **state)
         bytes = trainee_saved(&size, &t);
         assert_int_equal(trainee_load(&t, bytes, size), MSW_OK);
         trainee_teardown(&t);
-        trainee_setup(&t, &f, settings[1 - i]);
+        trainee_setup(&t, &f, settings[i ^ 1]);
         assert_int_equal(trainee_load(&t, bytes, size), MSW_E_INVAL);
         free(bytes);
         trainee_teardown(&t);
@@ -294,7 +297,7 @@ static void limits_of_the_record(void **state)
 /* Importance that was given, or is collected. */
 static setting full_setting(uint64_t stage)
 {
-    return (setting){MSW_OPTIMISER_ADAM, stage == 0, 0.7, stage > 0 ? 4 : 0};
+    return (setting){MSW_OPTIMISER_ADAM, stage == 0, 0.7, stage > 0 ? 4 : 0, 0};
 }
 
 /* Doubles that no solver has. */

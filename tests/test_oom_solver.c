@@ -103,6 +103,39 @@ static msw_status set_up_budget(world *w)
     return status ? status : msw_admm_set_budget_layer(w->admm, 0, &layer);
 }
 
+/* Merged blocks. */
+
+static msw_status set_up_merging(world *w)
+{
+    msw_quadtree_options q;
+    msw_layer_options o;
+    msw_status status = oom_borrow_tensor(w);
+
+    msw_quadtree_options_init(&q);
+    q.levels = 2;
+    q.price = 0.05;
+    msw_layer_options_init(&o);
+    o.name = "weights";
+    o.quadtree = &q;
+    if (!status)
+        status = make_solver(w, MSW_OPTIMISER_SGD);
+    return status ? status : msw_admm_add_layer(w->admm, w->weights, w->plan, &o);
+}
+
+static msw_status set_up_merging_update(world *w)
+{
+    const msw_status status = set_up_merging(w);
+
+    return status ? status : msw_admm_update(w->admm);
+}
+
+static msw_status set_up_merging_budget(world *w)
+{
+    const msw_status status = set_up_merging(w);
+
+    return status ? status : msw_admm_set_budget(w->admm, 1800, NULL);
+}
+
 static msw_status set_up_budget_update(world *w)
 {
     const msw_status status = set_up_budget(w);
@@ -465,6 +498,13 @@ static const scenario scenarios[] = {
     {"admm_freeze, straight, settled", set_up_settled, freeze, digest_w},
     {"admm_save, straight", set_up_straight_update, save, digest_image},
     {"admm_load, straight", set_up_straight_saved, load, digest_w},
+    {"admm_update, merging, the first", set_up_merging, update, digest_z},
+    {"admm_update, merging", set_up_merging_update, update, digest_z},
+    {"admm_update, merging, of a budget", set_up_merging_budget, update, digest_z},
+    {"admm_freeze, merging, at once", set_up_merging, freeze, digest_w},
+    {"admm_freeze, merging", set_up_merging_update, freeze, digest_w},
+    {"admm_freeze, merging, of a budget", set_up_merging_budget, freeze, digest_w},
+    {"admm_save, merging", set_up_merging_update, save, digest_image},
     {"admm_update, envelope", set_up_envelope, update, digest_z},
     {"admm_run, envelope", set_up_envelope, run_solver, NULL},
     {"admm_set_importance", set_up_sgd, set_importance, digest_update},

@@ -40,6 +40,14 @@ static void test_soft_projection(void **state)
     relaxation = MSW_RELAXATION_ADMM;
 }
 
+static void test_merging(void **state)
+{
+    (void)state;
+    merging = true;
+    test_same_data(state);
+    merging = false;
+}
+
 static void test_envelope(void **state)
 {
     (void)state;
@@ -282,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_data),
         cmocka_unit_test(test_soft_projection),
+        cmocka_unit_test(test_merging),
         cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_straight),
         cmocka_unit_test(test_own_projection),

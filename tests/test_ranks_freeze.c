@@ -58,6 +58,40 @@ static void test_freeze(void **state)
     own_projection = false;
 }
 
+/* Levels travel with the classes: as after msw_admm_freeze(). */
+static void test_freeze_merging(void **state)
+{
+    static float alone[ALL];
+    static uint8_t levels[ROWS * COLUMNS / 20];
+
+    (void)state;
+    merging = true;
+    for (int budget = 0; budget < 2; budget++)
+        for (unsigned count = 1; count <= MOST; count++) {
+            open_group(count);
+            for (unsigned i = 0; budget && i < count; i++)
+                assert_int_equal(msw_admm_set_budget(ranks[i].admm, 60000, NULL), MSW_OK);
+            freeze_group();
+            assert_all(MSW_OK);
+            assert_same_bits();
+            for (unsigned i = 0; i < count; i++) {
+                msw_unified *u;
+
+                assert_int_equal(msw_admm_unify(&u, ranks[i].admm, 2), MSW_OK);
+                assert_non_null(msw_unified_merge_levels(u));
+                if (count == 1)
+                    memcpy(levels, msw_unified_merge_levels(u), sizeof levels);
+                assert_memory_equal(levels, msw_unified_merge_levels(u), sizeof levels);
+                msw_unified_free(u);
+            }
+            if (count == 1)
+                memcpy(alone, ranks[0].w, sizeof alone);
+            assert_memory_equal(ranks[0].w, alone, sizeof alone);
+            close_group();
+        }
+    merging = false;
+}
+
 /* One choice for all layers. */
 static void test_freeze_budget(void **state)
 {
@@ -166,21 +200,25 @@ static bool fail_freeze(freeze_fault what, unsigned at)
 static void test_freeze_fails(void **state)
 {
     (void)state;
-    own_projection = true;
-    for (freeze_fault what = FAULT_MEMORY; what <= FAULT_SUM; what++) {
-        unsigned at = 1;
+    for (int k = 0; k < 2; k++) {
+        own_projection = k == 0;
+        merging = k == 1;
+        for (freeze_fault what = FAULT_MEMORY; what <= FAULT_SUM; what++) {
+            unsigned at = 1;
 
-        while (fail_freeze(what, at))
-            at++;
-        assert_true(at > 3);
+            while (fail_freeze(what, at))
+                at++;
+            assert_true(at > (k == 0 ? 3 : 1));
+        }
     }
-    own_projection = false;
+    merging = false;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_freeze_merging),
         cmocka_unit_test(test_freeze_budget),
         cmocka_unit_test(test_freeze_unlike),
         cmocka_unit_test(test_freeze_other_options),

@@ -11,7 +11,7 @@ const layout trainee_small = {.weights = MSW_WEIGHTS_OI, .shape = {5, 6},
                               .rank = 2, .block_rows = 2, .block_columns = 2};
 
 /* In the transport form, so that amounts are measured. */
-static void set_budget(trainee *t, double share)
+static void set_budget(trainee *t, double share, bool merging)
 {
     msw_store_options store;
     msw_budget_options o;
@@ -25,7 +25,7 @@ static void set_budget(trainee *t, double share)
                                          400 + share * 4 * (double)msw_tensor_count(t->w),
                                          &o), MSW_OK);
     msw_budget_layer_init(&layer);
-    layer.prune_max = 0.5;
+    layer.prune_max = merging ? 0 : 0.5;
     layer.weight = 3;
     assert_int_equal(msw_admm_set_budget_layer(t->admm, 0, &layer), MSW_OK);
 }
@@ -35,6 +35,7 @@ void trainee_setup(trainee *t, fixture *f, setting s)
     static const size_t bias_shape[1] = {TRAINEE_BIAS};
     msw_admm_options o;
     msw_layer_options l;
+    msw_quadtree_options q;
 
     memset(t, 0, sizeof *t);
     t->f = f;
@@ -51,12 +52,18 @@ void trainee_setup(trainee *t, fixture *f, setting s)
     o.importance_memory = s.memory;
     assert_int_equal(msw_admm_new(&t->admm, f->ctx, &o), MSW_OK);
     msw_layer_options_init(&l);
-    l.prune = 0.3;
-    l.unify = 0.4;
+    msw_quadtree_options_init(&q);
+    q.levels = s.levels;
+    q.price = 0.04;
+    q.magnitude_bits = 8;
+    q.free_bits = 10;
+    l.prune = s.levels ? 0 : 0.3;
+    l.unify = s.levels ? 0 : 0.4;
+    l.quadtree = s.levels ? &q : NULL;
     assert_int_equal(msw_admm_add_layer(t->admm, t->w, f->plan, &l), MSW_OK);
     assert_int_equal(msw_admm_add_layer(t->admm, t->bias, NULL, NULL), MSW_OK);
     if (s.budget > 0)
-        set_budget(t, s.budget);
+        set_budget(t, s.budget, s.levels > 0);
     if (s.importance) {
         msw_tensor *h = fixture_random_tensor(f);
 

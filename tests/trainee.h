@@ -23,6 +23,7 @@ typedef struct setting {
     bool importance;
     double budget; /* share of the plain bytes; 0: none */
     size_t memory; /* of importance that is collected */
+    uint32_t levels; /* of a quadtree instead of shares; 0: none */
 } setting;
 
 void trainee_setup(trainee *t, fixture *f, setting s);

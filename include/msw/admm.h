@@ -187,6 +187,19 @@ typedef struct msw_layer_options {
                                   rows of equal numbers are not what costs least for the
                                   bytes. MSW_E_INVAL when it is first used */
     uint32_t reserved2;      /**< 0 */
+
+    /**
+     * Not NULL: blocks may be merged (msw/unified.h), and instead of shares a price decides.
+     * Every projection of the layer is msw_unified_from_quadtree() with these options,
+     * copied, at the ramp's part of the price; with a budget that of msw_budget for nodes up
+     * to their level, where their price and bits are not looked at. Nodes are kept like
+     * classes: by masks, files, ranks. Memory: a byte more for each block, and during an
+     * update 5. MSW_E_INVAL: shares, or per_row; importance, which has a setter of its own;
+     * an option out of range; a solver with another relaxation than ADMM or SOFT; later a
+     * projection of the host's own, shares for the layer, or a budget that merging does not
+     * help (msw_budget_layer.levels) or that has bounds for the layer.
+     */
+    const msw_quadtree_options *quadtree;
 } msw_layer_options;
 #define MSW_ALL_LAYERS UINT32_MAX
 
@@ -417,8 +430,9 @@ MSW_API msw_status msw_admm_set_budget(msw_admm *admm, double target,
                                        const msw_budget_options *options) MSW_NODISCARD;
 /** Weight, bounds, exclusions, columns and store options of one layer, or of
  * MSW_ALL_LAYERS that there are, in a budget; NULL: the defaults. Classes that the layer
- * itself excludes stay excluded. MSW_E_INVAL: bounds that no choice can keep, or
- * importance, which has a setter of its own. MSW_E_STATE as above. */
+ * itself excludes stay excluded. MSW_E_INVAL: bounds that no choice can keep, importance,
+ * which has a setter of its own, levels, which are options of the layer, or what does not go
+ * with those. MSW_E_STATE as above. */
 MSW_API msw_status msw_admm_set_budget_layer(msw_admm *admm, uint32_t layer,
                                              const msw_budget_layer *options) MSW_NODISCARD;
 /**
@@ -602,7 +616,8 @@ MSW_API msw_status msw_admm_set_learning_rate(msw_admm *admm, double rate) MSW_N
 MSW_API msw_status msw_admm_set_rho(msw_admm *admm, uint32_t layer,
                                     double rho) MSW_NODISCARD;
 /** Taken up by the next update, or by freezing. Excluded classes stay at 0. When
- * frozen: MSW_E_STATE. */
+ * frozen: MSW_E_STATE. MSW_E_INVAL: a layer with a quadtree, which MSW_ALL_LAYERS leaves
+ * out. */
 MSW_API msw_status msw_admm_set_ratios(msw_admm *admm, uint32_t layer, double prune,
                                        double unify) MSW_NODISCARD;
 
@@ -612,8 +627,8 @@ MSW_API uint32_t msw_admm_layer_count(const msw_admm *admm);
 MSW_API const char *msw_admm_layer_name(const msw_admm *admm, uint32_t layer);
 /**
  * To compare solvers, such as those of ranks, without sending their weights: of the bits
- * of all weights and, for layers with a plan, of Z and U, or when frozen of the classes
- * and signs. 64-bit FNV-1a over 32-bit words (h = (h ^ word) * 0x100000001b3, from
+ * of all weights and, for layers with a plan, of Z and U, or when frozen of the classes,
+ * signs and merge levels. 64-bit FNV-1a over 32-bit words (h = (h ^ word) * 0x100000001b3, from
  * 0xcbf29ce484222325); no protection against forgery. MSW_E_STATE inside callbacks other
  * than progress.
  */

@@ -387,7 +387,7 @@ static const msw__budget_part *part_of(const msw_budget *b, uint32_t layer)
 /* By the amounts of single blocks. */
 static double all_free(const msw_budget *b)
 {
-    double amount = msw__budget_around(b->parts, b->count, b->options.rest);
+    double amount = msw__budget_around(b->parts, b->part_count, b->options.rest);
 
     for (uint32_t i = 0; i < b->count; i++)
         amount += msw__share_all_free(&part_of(b, i)->share);

@@ -80,6 +80,14 @@ static bool any_measured(const msw__budget_part *parts, size_t count)
     return false;
 }
 
+/* What trees have learnt from choices made before. */
+static void forget_learnt(msw__share *shares, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (shares[i].tree)
+            shares[i].tree->amounts = shares[i].tree->first;
+}
+
 /* Trees where amounts are measured: what it takes to say them is that of a choice made
  * before. */
 static msw_status learn(msw__budget_part *parts, msw__share *shares, size_t count,
@@ -89,11 +97,9 @@ static msw_status learn(msw__budget_part *parts, msw__share *shares, size_t coun
     msw_status status = MSW_OK;
     bool any = false;
 
+    forget_learnt(shares, count);
     for (size_t i = 0; i < count; i++)
-        if (shares[i].tree) {
-            shares[i].tree->amounts = shares[i].tree->first;
-            any = any || msw__resource_measured(&parts[i].resource);
-        }
+        any = any || (shares[i].tree && msw__resource_measured(&parts[i].resource));
     for (int round = 0; any && round < ROUNDS && !status; round++) {
         const msw__outcome found = msw__share_out(shares, count, room, spare);
         double amount;
@@ -188,6 +194,7 @@ msw_status msw__budget_pick(size_t *picked, msw_context *ctx, const msw__budget_
     status = make_shares(&shares, &spare, &spare_size, ctx, parts, first[layers]);
     if (status)
         return status;
+    forget_learnt(shares, first[layers]); /* whatever was chosen before */
     msw__share_pick(picked, shares, first, layers,
                     target - msw__budget_around(parts, first[layers], rest), spare);
     msw__free(ctx, spare, spare_size, MSW__SPARE_BYTES);

@@ -240,7 +240,7 @@ msw__tree_sum msw__tree_sum_of(const msw__tree *t, unsigned side)
 double msw__tree_all_free(const msw__tree *t)
 {
     const msw_plan *p = t->plan;
-    const msw__node_amounts *a = &t->amounts;
+    const msw__node_amounts *a = &t->first;
     double amount = a->free * (double)p->rows * (double)p->columns +
                     a->label[0][MSW_CLASS_FREE] * (double)p->block_count;
 

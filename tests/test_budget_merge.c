@@ -619,6 +619,116 @@ static void test_any_plan(void **state)
     assert_true(distances[3] <= fmin(fmin(distances[0], distances[1]), distances[2]));
 }
 
+/* Weights of a layer that several grids fit. */
+static msw_tensor *patches(msw_context *ctx, size_t side, bool rough, uint64_t random)
+{
+    const size_t shape[2] = {side, side};
+    msw_tensor *t;
+
+    assert_int_equal(msw_tensor_new(&t, ctx, shape, 2), MSW_OK);
+    for (size_t k = 0; k < side * side; k++) {
+        const double i = (double)(k / side / 8), j = (double)(k % side / 8);
+        const double scale = rough ? exp(4 * sin(i) + 2 * cos(j)) : 1;
+
+        msw_tensor_data(t)[k] = (float)(scale * ref_normal(&random));
+    }
+    return t;
+}
+
+static msw_plan *grid(msw_context *ctx, size_t side, uint32_t rows, uint32_t columns)
+{
+    const size_t shape[2] = {side, side};
+    msw_plan_options o;
+    msw_plan *plan;
+
+    msw_plan_options_init(&o);
+    o.block_rows = rows;
+    o.block_columns = columns;
+    assert_int_equal(msw_plan_new(&plan, ctx, shape, 2, &o), MSW_OK);
+    return plan;
+}
+
+/* Plans are picked by what is known at first, whatever was chosen before. */
+static void test_pick_again(void **state)
+{
+    enum { SIDE = 48, NETS = 4, GRIDS = 4 };
+    static const uint32_t sides[GRIDS][2] = {{1, 2}, {2, 2}, {3, 2}, {2, 3}};
+    msw_store_options store = store_of(MSW_ENCODING_TRANSPORT);
+    msw_tensor *w[NETS];
+    msw_plan *plans[GRIDS];
+    msw_budget_options o;
+    msw_budget *used;
+    msw_context *ctx;
+    msw_budget_layer l;
+
+    (void)state;
+    store.magnitudes = store.free_weights = MSW_DTYPE_UNIFORM;
+    store.magnitude_bits = store.free_bits = 4;
+    assert_int_equal(msw_context_new(&ctx, NULL), MSW_OK);
+    msw_budget_options_init(&o);
+    o.store = &store;
+    msw_budget_layer_init(&l);
+    l.levels = 4;
+    for (size_t k = 0; k < GRIDS; k++)
+        plans[k] = grid(ctx, SIDE, sides[k][0], sides[k][1]);
+    assert_int_equal(msw_budget_new(&used, ctx, &o), MSW_OK);
+    for (size_t k = 0; k < NETS; k++) {
+        w[k] = patches(ctx, SIDE, k & 1, 17 + k);
+        assert_int_equal(msw_budget_add_any(used, plans, GRIDS, w[k], &l), MSW_OK);
+    }
+    for (double target = 500; target < 3000; target += 250) {
+        msw_budget *fresh;
+
+        assert_int_equal(msw_budget_new(&fresh, ctx, &o), MSW_OK);
+        for (size_t k = 0; k < NETS; k++)
+            assert_int_equal(msw_budget_add_any(fresh, plans, GRIDS, w[k], &l), MSW_OK);
+        assert_int_equal(msw_budget_choose(used, target), msw_budget_choose(fresh, target));
+        for (uint32_t k = 0; k < NETS; k++)
+            assert_ptr_equal(msw_budget_plan(used, k), msw_budget_plan(fresh, k));
+        assert_true(info_of(used).distance == info_of(fresh).distance);
+        assert_true(info_of(used).all_free == info_of(fresh).all_free);
+        msw_budget_free(fresh);
+    }
+    msw_budget_free(used);
+    for (size_t k = 0; k < NETS; k++)
+        msw_tensor_free(w[k]);
+    for (size_t k = 0; k < GRIDS; k++)
+        msw_plan_free(plans[k]);
+    msw_context_free(ctx);
+}
+
+/* All free, a file with a merge map takes as much when an earlier layer has several plans. */
+static void test_all_free(void **state)
+{
+    msw_context *ctx;
+    msw_plan *plans[2];
+    msw_tensor *w;
+    msw_budget_layer l;
+    double all_free[2];
+
+    (void)state;
+    assert_int_equal(msw_context_new(&ctx, NULL), MSW_OK);
+    plans[0] = grid(ctx, 64, 4, 4);
+    plans[1] = grid(ctx, 64, 8, 8);
+    w = patches(ctx, 64, true, 5);
+    msw_budget_layer_init(&l);
+    l.levels = 2;
+    for (size_t k = 0; k < 2; k++) {
+        msw_budget *b;
+
+        assert_int_equal(msw_budget_new(&b, ctx, NULL), MSW_OK);
+        assert_int_equal(msw_budget_add_any(b, plans, 1 + k, w, NULL), MSW_OK);
+        assert_int_equal(msw_budget_add(b, plans[0], w, &l), MSW_OK);
+        all_free[k] = info_of(b).all_free;
+        msw_budget_free(b);
+    }
+    assert_true(all_free[0] == all_free[1]);
+    msw_tensor_free(w);
+    msw_plan_free(plans[0]);
+    msw_plan_free(plans[1]);
+    msw_context_free(ctx);
+}
+
 /* What cannot be. */
 static void test_refused(void **state)
 {
@@ -674,6 +784,7 @@ int main(void)
         cmocka_unit_test(test_learning), cmocka_unit_test(test_plain),
         cmocka_unit_test(test_transport), cmocka_unit_test(test_again),
         cmocka_unit_test(test_threads),  cmocka_unit_test(test_any_plan),
+        cmocka_unit_test(test_pick_again), cmocka_unit_test(test_all_free),
         cmocka_unit_test(test_refused),
     };
 

@@ -30,12 +30,16 @@ static void print_help(FILE *to)
     fputs("\n'msw COMMAND --help' lists the options; msw(1) is the manual.\n", to);
 }
 
-/* Names from a file do not command the terminal. */
+/* Names from a file do not command the terminal: neither by the control characters of
+ * ASCII nor by those that follow them in Unicode, U+0080 to U+009F. */
 static void print_problem(struct problem *p)
 {
     for (char *c = p->text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
+        else if ((unsigned char)*c == 0xc2 && (unsigned char)c[1] >= 0x80 &&
+                 (unsigned char)c[1] <= 0x9f)
+            c[0] = c[1] = '?';
     fprintf(stderr, "msw: %s\n", p->text);
 }
 

@@ -75,6 +75,7 @@ class Damage(ToolCase):
                 ('rising', {'a': {'dtype': 'F32', 'shape': [4], 'data_offsets': [0]}}),
                 ('rising', {'a': {'dtype': 'F32', 'shape': [4]}}),
                 ('a: a dtype that is not supported: F12', {'a': record(dtype='F12')}),
+                ('supported: ?[2J??31m', {'a': record(dtype='\x1b[2J\x9b31m')}),
                 ('dtype', {'a': {'shape': [4], 'data_offsets': [0, 16]}}),
                 ('shape', {'a': {'dtype': 'F32', 'data_offsets': [0, 16]}}),
                 ('no object', {'a': 3}),

@@ -206,8 +206,9 @@ bool msw__positive(double x);
 
 /* admm_tasks.c */
 
-/* Memory for the two functions below: call it once the layers are complete. */
-msw_status msw__admm_reserve_tasks(msw_admm *admm) MSW_NODISCARD;
+/* Memory for the two functions below: call it once the layers are complete. The layers are
+ * the solver's, or those that will take their place, which may be on other plans. */
+msw_status msw__admm_reserve_tasks(msw_admm *admm, const msw__layer *layers) MSW_NODISCARD;
 /* Tasks, each exactly once even when the host's parallel_for fails or leaves some out.
  * msw__admm_try_tasks(): MSW_E_HOST then. msw__admm_all_tasks() runs what is missing on
  * the caller's thread: for work that has begun to change things and has to be ended. */
@@ -376,7 +377,8 @@ void msw__admm_drop_fits(msw_admm *admm);
 void msw__layer_write_fit(const msw_admm *admm, const msw__layer *layer, msw_tensor *out);
 
 /* Memory of views, kept until the end: whatever masks from now on cannot fail. */
-msw_status msw__admm_reserve_columns(msw_admm *admm) MSW_NODISCARD;
+msw_status msw__admm_reserve_columns(msw_admm *admm,
+                                     const msw__layer *layers) MSW_NODISCARD;
 /* The same for the largest of these layers that is frozen with merged blocks. */
 msw_status msw__admm_reserve_sums(msw_admm *admm, const msw__layer *layers) MSW_NODISCARD;
 void msw__admm_free_sums(msw_admm *admm);
@@ -410,8 +412,8 @@ void msw__straight_restore(msw_admm *admm);
 /* That projection, to a tensor of the layer's shape. */
 msw_status msw__straight_write(msw_tensor *z, const msw_admm *admm,
                                const msw__layer *layer) MSW_NODISCARD;
-/* Memory of all these for layers of this size. */
-msw_status msw__straight_reserve(msw_admm *admm) MSW_NODISCARD;
+/* Memory of all these for such layers. */
+msw_status msw__straight_reserve(msw_admm *admm, const msw__layer *layers) MSW_NODISCARD;
 void msw__straight_release(msw_admm *admm);
 uint64_t msw__straight_bytes(const msw_admm *admm);
 

@@ -26,14 +26,14 @@ static msw_status fit_layer(msw_admm *admm, msw__layer *l, double share)
 
 static msw_status prepare(msw_admm *admm)
 {
-    msw_status status = msw__admm_reserve_tasks(admm);
+    msw_status status = msw__admm_reserve_tasks(admm, admm->layers);
 
     if (!status && !msw__admm_started(admm))
         status = msw__admm_pick_plans(admm);
     if (!status)
-        status = msw__admm_reserve_tasks(admm);
+        status = msw__admm_reserve_tasks(admm, admm->layers);
     if (!status)
-        status = msw__admm_reserve_columns(admm);
+        status = msw__admm_reserve_columns(admm, admm->layers);
     return status;
 }
 

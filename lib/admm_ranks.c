@@ -101,6 +101,11 @@ static uint64_t hash_exchanges(const msw_admm *admm, uint64_t h)
         h = msw__hash_word(h, l->project != NULL);
         h = msw__hash_word(h, l->merging);
     }
+    h = msw__hash_word(h, admm->options.relaxation);
+    if (admm->options.relaxation == MSW_RELAXATION_STRAIGHT) { /* when classes stay */
+        h = msw__hash_words(h, admm->options.updates);
+        h = msw__hash_word(h, admm->straight.shown);
+    }
     return msw__hash_words(h, msw__double_bits(admm->budget.target));
 }
 

@@ -185,7 +185,7 @@ static msw_status prepare_memory(run *r)
     msw_status status =
         admm->straight.shown
             ? msw__admm_fail(admm, MSW_E_STATE, "the latent weights are shown")
-            : msw__admm_reserve_tasks(admm);
+            : msw__admm_reserve_tasks(admm, admm->layers);
 
     if (!status)
         status = prepare_pointers(admm);

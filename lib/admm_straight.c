@@ -15,7 +15,7 @@ bool msw__admm_straight(const msw_admm *admm)
 
 /* Memory, so that nothing but the choice of classes can fail later */
 
-static msw_status reserve_columns(msw_admm *admm)
+static msw_status reserve_columns(msw_admm *admm, const msw__layer *layers)
 {
     msw__straight *s = &admm->straight;
     msw_status status;
@@ -23,7 +23,7 @@ static msw_status reserve_columns(msw_admm *admm)
     void *memory;
 
     for (uint32_t i = 0; i < admm->layer_count; i++) {
-        const msw_plan *p = admm->layers[i].plan;
+        const msw_plan *p = layers[i].plan;
 
         if (p && most < p->columns)
             most = p->columns;
@@ -63,9 +63,9 @@ static msw_status reserve_sums(msw_admm *admm)
     return MSW_OK;
 }
 
-msw_status msw__straight_reserve(msw_admm *admm)
+msw_status msw__straight_reserve(msw_admm *admm, const msw__layer *layers)
 {
-    const msw_status status = reserve_columns(admm);
+    const msw_status status = reserve_columns(admm, layers);
 
     return status ? status : reserve_sums(admm);
 }
@@ -269,7 +269,7 @@ static void take_choice(msw_admm *admm)
 
 static msw_status allocate(msw_admm *admm)
 {
-    msw_status status = msw__straight_reserve(admm);
+    msw_status status = msw__straight_reserve(admm, admm->layers);
     void *memory;
 
     for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
@@ -345,10 +345,10 @@ msw_status msw__straight_update(msw_admm *admm)
 
 static msw_status fit_settled(msw_admm *admm)
 {
-    msw_status status = msw__admm_reserve_tasks(admm);
+    msw_status status = msw__admm_reserve_tasks(admm, admm->layers);
 
     if (!status)
-        status = msw__admm_reserve_columns(admm);
+        status = msw__admm_reserve_columns(admm, admm->layers);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++) {
         msw__layer *l = &admm->layers[i];
         const msw__importance h = {.h = l->importance, .scale = 1};

@@ -18,14 +18,14 @@ static void run_tracked(size_t index, void *arg)
     t->done[index] = 1;
 }
 
-msw_status msw__admm_reserve_tasks(msw_admm *admm)
+msw_status msw__admm_reserve_tasks(msw_admm *admm, const msw__layer *layers)
 {
     size_t most = 1;
     msw_status status;
     void *memory;
 
     for (uint32_t i = 0; i < admm->layer_count; i++) {
-        const msw__layer *l = &admm->layers[i];
+        const msw__layer *l = &layers[i];
         const size_t elements = msw__element_tasks(l->weights->count);
         const size_t blocks = l->plan ? msw__update_tasks(l->plan) : 0;
 

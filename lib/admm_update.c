@@ -319,11 +319,11 @@ msw_status msw__admm_begin(msw_admm *admm)
         return MSW_OK;
     if (msw__admm_straight(admm))
         return msw__straight_begin(admm);
-    status = msw__admm_reserve_tasks(admm);
+    status = msw__admm_reserve_tasks(admm, admm->layers);
     if (!status)
         status = msw__admm_pick_plans(admm);
     if (!status)
-        status = msw__admm_reserve_tasks(admm);
+        status = msw__admm_reserve_tasks(admm, admm->layers);
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         if (admm->layers[i].plan)
             status = msw__layer_allocate_state(admm, &admm->layers[i]);

@@ -221,12 +221,12 @@ static msw_status load(msw_admm *admm, msw_reader *reader)
     for (uint32_t i = 0; i < admm->layer_count && !status; i++)
         status = msw__load_layer(&in, i);
     if (!status && in.begun)
-        status = msw__admm_reserve_tasks(admm);
+        status = msw__admm_reserve_tasks(admm, in.layers);
     if (!status && in.begun && in.phase == MSW_PHASE_ADMM &&
         admm->options.relaxation == MSW_RELAXATION_STRAIGHT)
-        status = msw__straight_reserve(admm);
+        status = msw__straight_reserve(admm, in.layers);
     if (!status && in.phase == MSW_PHASE_FROZEN)
-        status = msw__admm_reserve_columns(admm);
+        status = msw__admm_reserve_columns(admm, in.layers);
     if (!status)
         status = msw__admm_reserve_sums(admm, in.layers);
     if (!status)

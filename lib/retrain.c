@@ -3,24 +3,28 @@
 #include "admm.h"
 #include "optimiser.h"
 
-msw_status msw__admm_reserve_columns(msw_admm *admm)
+msw_status msw__admm_reserve_columns(msw_admm *admm, const msw__layer *layers)
 {
     size_t most = 0;
     msw_status status;
     void *memory;
 
-    if (admm->masking.columns)
-        return MSW_OK;
     for (uint32_t i = 0; i < admm->layer_count; i++) {
-        const msw_plan *p = admm->layers[i].plan;
+        const msw_plan *p = layers[i].plan;
 
         if (p && most < p->columns)
             most = p->columns;
     }
+    if (admm->masking.columns && most <= admm->column_count)
+        return MSW_OK;
     status = msw__alloc(&memory, admm->ctx, most, sizeof *admm->masking.columns);
+    if (status)
+        return status;
+    msw__free(admm->ctx, admm->masking.columns, admm->column_count,
+              sizeof *admm->masking.columns);
     admm->masking.columns = memory;
-    admm->column_count = status ? 0 : most;
-    return status;
+    admm->column_count = most;
+    return MSW_OK;
 }
 
 msw_status msw__admm_reserve_sums(msw_admm *admm, const msw__layer *layers)

@@ -95,7 +95,7 @@ static msw_status sensitivity(double *losses, double *base, trial *t,
                               const msw_sensitivity_point *points, size_t count)
 {
     msw_admm *admm = t->admm;
-    msw_status status = msw__admm_reserve_tasks(admm);
+    msw_status status = msw__admm_reserve_tasks(admm, admm->layers);
 
     if (!status)
         status = evaluate(base, t);

@@ -4,6 +4,7 @@
 #include "quadtree.h"
 #include "walk.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -73,7 +74,9 @@ void msw__quadtree_project(msw__tree *t, const msw__quadtree *q, double part)
     t->amounts = q->bits;
     memset(t->classes, 0, t->plan->block_count);
     memset(t->levels, 0, t->plan->block_count);
-    msw__tree_project(t, part * q->price * mean_square(t->candidates, t->plan), MSW__FITS);
+    /* A price of infinity would make bits that cost nothing count. */
+    msw__tree_project(t, fmin(part * q->price * mean_square(t->candidates, t->plan),
+                              DBL_MAX / 1e30), MSW__FITS);
     msw__tree_keep_fitting(t);
 }
 

@@ -185,6 +185,110 @@ static void misuse(void **state)
     fixture_teardown(&f);
 }
 
+/* A solver that may be given two plans, of which the file has the wider one; the same by a
+ * sanitizer, which sees memory that was taken for the narrower. */
+
+typedef struct two_plans {
+    msw_context *ctx;
+    msw_plan *first, *second;
+    msw_tensor *w;
+    msw_admm *admm;
+} two_plans;
+
+static two_plans open_two_plans(uint32_t relaxation, bool both)
+{
+    const size_t shape[2] = {8, 2048};
+    msw_admm_options o;
+    msw_layer_options l;
+    msw_plan_options p;
+    uint64_t random = 5;
+    two_plans t;
+
+    assert_int_equal(msw_context_new(&t.ctx, NULL), MSW_OK);
+    msw_plan_options_init(&p);
+    p.weights = MSW_WEIGHTS_IO;
+    assert_int_equal(msw_plan_new(&t.first, t.ctx, shape, 2, &p), MSW_OK);
+    p.weights = MSW_WEIGHTS_OI;
+    p.block_rows = p.block_columns = 8;
+    assert_int_equal(msw_plan_new(&t.second, t.ctx, shape, 2, &p), MSW_OK);
+    assert_int_equal(msw_tensor_new(&t.w, t.ctx, shape, 2), MSW_OK);
+    for (size_t i = 0; i < msw_tensor_count(t.w); i++)
+        msw_tensor_data(t.w)[i] = (float)ref_normal(&random);
+    msw_admm_options_init(&o);
+    o.relaxation = relaxation;
+    assert_int_equal(msw_admm_new(&t.admm, t.ctx, &o), MSW_OK);
+    msw_layer_options_init(&l);
+    l.prune = l.unify = 0.3;
+    assert_int_equal(msw_admm_add_layer(t.admm, t.w, both ? t.first : t.second, &l), MSW_OK);
+    if (both)
+        assert_int_equal(msw_admm_add_plan(t.admm, 0, t.second), MSW_OK);
+    return t;
+}
+
+static void close_two_plans(two_plans *t)
+{
+    msw_admm_free(t->admm);
+    msw_tensor_free(t->w);
+    msw_plan_free(t->first);
+    msw_plan_free(t->second);
+    msw_context_free(t->ctx);
+}
+
+/* What goes on behind the place where it was saved. */
+static void go_on(msw_admm *admm)
+{
+    if (msw_admm_phase(admm) == MSW_PHASE_FROZEN) {
+        assert_int_equal(msw_admm_mask_weights(admm, 0), MSW_OK);
+    } else if (msw_admm_show_latent(admm) == MSW_OK) {
+        assert_int_equal(msw_admm_show_blocks(admm), MSW_OK);
+    } else {
+        assert_int_equal(msw_admm_update(admm), MSW_OK);
+    }
+}
+
+static void check_other_plan(uint32_t relaxation, bool frozen, bool loader_frozen)
+{
+    two_plans from = open_two_plans(relaxation, false);
+    two_plans to = open_two_plans(relaxation, true);
+    msw_writer *writer;
+    msw_reader *reader;
+    uint64_t hashes[2];
+    uint8_t *bytes;
+    size_t size;
+
+    assert_int_equal(msw_admm_update(from.admm), MSW_OK);
+    if (frozen)
+        assert_int_equal(msw_admm_freeze(from.admm), MSW_OK);
+    if (loader_frozen)
+        assert_int_equal(msw_admm_freeze(to.admm), MSW_OK);
+    assert_int_equal(msw_writer_new(&writer, from.ctx), MSW_OK);
+    assert_int_equal(msw_admm_save(writer, from.admm), MSW_OK);
+    bytes = file_written(writer, &size);
+    assert_int_equal(msw_reader_open_buffer(&reader, to.ctx, bytes, size, NULL), MSW_OK);
+    assert_int_equal(msw_admm_load(to.admm, reader), MSW_OK);
+    assert_ptr_equal(msw_admm_plan(to.admm, 0), to.second);
+    go_on(from.admm);
+    go_on(to.admm);
+    assert_int_equal(msw_admm_hash(&hashes[0], from.admm), MSW_OK);
+    assert_int_equal(msw_admm_hash(&hashes[1], to.admm), MSW_OK);
+    assert_true(hashes[0] == hashes[1]);
+    msw_reader_free(reader);
+    msw_writer_free(writer);
+    free(bytes);
+    close_two_plans(&from);
+    close_two_plans(&to);
+}
+
+static void another_plan_than_the_present_one(void **state)
+{
+    (void)state;
+    check_other_plan(MSW_RELAXATION_ADMM, false, false);
+    check_other_plan(MSW_RELAXATION_ADMM, true, false);
+    check_other_plan(MSW_RELAXATION_ADMM, true, true);
+    check_other_plan(MSW_RELAXATION_STRAIGHT, false, false);
+    check_other_plan(MSW_RELAXATION_STRAIGHT, true, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +296,7 @@ int main(void)
         cmocka_unit_test(progress_may_save),
         cmocka_unit_test(tasks_of_many_magnitudes),
         cmocka_unit_test(misuse),
+        cmocka_unit_test(another_plan_than_the_present_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

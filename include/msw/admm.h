@@ -123,8 +123,9 @@ typedef enum msw_relaxation {
      * msw_admm_freeze() chooses a last time, or keeps the classes when all planned updates
      * are done; then V is gone. Leave mini-batches between the last planned update and
      * freezing, a quarter of all or so. The primal residual is ||V - W|| / ||V|| and stays
-     * large; the dual one is NaN. Memory: V and one byte per block. Not with a projection of
-     * the host's own, nor with importance_memory. After Hinton's estimator in Bengio,
+     * large; the dual one is NaN. Memory: V and one byte per block. msw_admm_set_weights() and
+     * msw_admm_set_importance() leave W as it is until the next step or choice. Not with a
+     * projection of the host's own, nor with importance_memory. After Hinton's estimator in Bengio,
      * Leonard and Courville, arXiv 1308.3432, and binary networks, arXiv 1602.02830.
      */
     MSW_RELAXATION_STRAIGHT = 3

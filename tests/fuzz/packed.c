@@ -51,9 +51,24 @@ static void run(const msw_gemm *g, size_t rows, size_t columns, size_t n, uint32
     free(y);
 }
 
+/* Outputs and inputs, in whatever order the weights have them; of weights that cannot be
+ * read, as many as there may be. */
+static void view_of(size_t *rows, size_t *columns, const msw_unified *u, const msw_entry *e)
+{
+    msw_plan_info info;
+
+    *rows = *columns = e->shape[0] > e->shape[1] ? e->shape[0] : e->shape[1];
+    if (!u)
+        return;
+    msw_plan_info_init(&info);
+    require(msw_plan_get_info(&info, msw_unified_plan(u)) == MSW_OK);
+    *rows = (size_t)info.rows;
+    *columns = (size_t)info.columns;
+}
+
 static void use_entry(msw_reader *r, const msw_entry *e)
 {
-    const size_t rows = e->shape[0], columns = e->shape[1];
+    size_t rows, columns;
     msw_gemm_options o;
     msw_unified *u;
     msw_gemm *g;
@@ -61,6 +76,7 @@ static void use_entry(msw_reader *r, const msw_entry *e)
     msw_gemm_options_init(&o);
     o.fallback = MSW_FALLBACK_NEVER;
     require((msw_reader_unified(&u, r, e->name) == MSW_OK) == (u != NULL));
+    view_of(&rows, &columns, u, e);
     msw_unified_free(u);
     require((msw_reader_gemm(&g, r, e->name, &o) == MSW_OK) == (g != NULL));
     if (!g)

@@ -89,57 +89,53 @@ uint64_t msw__straight_bytes(const msw_admm *admm)
 
 /* Weights and latent weights */
 
-typedef struct pair_job {
-    msw__elements w;
-    float *v;             /* dense */
-    msw__admm_sums *sums; /* of measuring */
-} pair_job;
+typedef struct copy_job {
+    msw__elements to, from;
+} copy_job;
 
-static size_t task_end(const pair_job *j, size_t i)
+static size_t task_end(const msw_tensor *t, size_t i)
 {
-    const size_t left = j->w.t->count - i;
+    const size_t left = t->count - i;
 
     return i + (left < MSW__TASK_ELEMENTS ? left : MSW__TASK_ELEMENTS);
 }
 
-static void show_task(size_t index, void *arg)
+static void copy_task(size_t index, void *arg)
 {
-    const pair_job *j = arg;
+    const copy_job *j = arg;
     size_t i = index * MSW__TASK_ELEMENTS;
-    const size_t end = task_end(j, i);
+    const size_t end = task_end(j->to.t, i);
 
     while (i < end) {
         size_t n = end - i;
-        float *w = msw__elements_at(&j->w, i, &n);
+        float *to = msw__elements_at(&j->to, i, &n);
+        const float *from = msw__elements_at(&j->from, i, &n);
 
         for (size_t k = 0; k < n; k++)
-            w[k * j->w.stride] = j->v[i + k];
+            to[k * j->to.stride] = from[k * j->from.stride];
         i += n;
     }
 }
 
-static void take_task(size_t index, void *arg)
+static void copy(msw_admm *admm, const msw_tensor *to, const msw_tensor *from)
 {
-    const pair_job *j = arg;
-    size_t i = index * MSW__TASK_ELEMENTS;
-    const size_t end = task_end(j, i);
+    copy_job j = {msw__elements_of(to), msw__elements_of(from)};
 
-    while (i < end) {
-        size_t n = end - i;
-        const float *w = msw__elements_at(&j->w, i, &n);
-
-        for (size_t k = 0; k < n; k++)
-            j->v[i + k] = w[k * j->w.stride];
-        i += n;
-    }
+    msw__admm_all_tasks(admm, msw__element_tasks(to->count), copy_task, &j);
 }
+
+typedef struct measure_job {
+    msw__elements w;
+    const float *v; /* dense */
+    msw__admm_sums *sums;
+} measure_job;
 
 static void measure_task(size_t index, void *arg)
 {
-    const pair_job *j = arg;
+    const measure_job *j = arg;
     msw__admm_sums *sums = &j->sums[index];
     size_t i = index * MSW__TASK_ELEMENTS;
-    const size_t end = task_end(j, i);
+    const size_t end = task_end(j->w.t, i);
 
     *sums = (msw__admm_sums){0, 0, 0, 0};
     while (i < end) {
@@ -157,14 +153,6 @@ static void measure_task(size_t index, void *arg)
     }
 }
 
-static void for_pairs(msw_admm *admm, const msw__layer *l,
-                      void (*task)(size_t index, void *arg))
-{
-    pair_job j = {msw__elements_of(l->weights), l->latent->data, admm->straight.sums};
-
-    msw__admm_all_tasks(admm, msw__element_tasks(l->weights->count), task, &j);
-}
-
 static void project(const msw_admm *admm, const msw__layer *l, msw_tensor *t)
 {
     const msw__importance h = {.h = l->importance, .scale = 1};
@@ -176,21 +164,30 @@ static void project(const msw_admm *admm, const msw__layer *l, msw_tensor *t)
 
 static void measure(msw_admm *admm, msw__layer *l)
 {
+    const size_t tasks = msw__element_tasks(l->weights->count);
+    measure_job j = {msw__elements_of(l->weights), l->latent->data, admm->straight.sums};
     double weights = 0, primal = 0;
 
-    for_pairs(admm, l, measure_task);
-    for (size_t i = 0; i < msw__element_tasks(l->weights->count); i++) {
+    msw__admm_all_tasks(admm, tasks, measure_task, &j);
+    for (size_t i = 0; i < tasks; i++) {
         weights += admm->straight.sums[i].weights;
         primal += admm->straight.sums[i].primal;
     }
     l->primal = msw__relative(primal, weights);
 }
 
+static void measure_all(msw_admm *admm)
+{
+    for (uint32_t i = 0; i < admm->layer_count; i++)
+        if (admm->layers[i].latent)
+            measure(admm, &admm->layers[i]);
+}
+
 void msw__straight_show_latent(msw_admm *admm)
 {
     for (uint32_t i = 0; i < admm->layer_count; i++)
         if (admm->layers[i].latent)
-            for_pairs(admm, &admm->layers[i], show_task);
+            copy(admm, admm->layers[i].weights, admm->layers[i].latent);
     admm->straight.shown = true;
 }
 
@@ -208,7 +205,7 @@ msw_status msw__straight_take(msw_admm *admm)
     for (uint32_t i = 0; i < admm->layer_count; i++) {
         const msw__layer *l = &admm->layers[i];
 
-        if (l->latent && !msw__tensor_finite(l->weights))
+        if (l->latent && !msw__tensor_finite(l->weights)) /* which no pool can fail */
             return msw__admm_fail(admm, MSW_E_NUMERIC, "weight of \"%s\" is not finite",
                                   l->name);
     }
@@ -217,7 +214,7 @@ msw_status msw__straight_take(msw_admm *admm)
 
         if (!l->latent)
             continue;
-        for_pairs(admm, l, take_task);
+        copy(admm, l->latent, l->weights);
         project(admm, l, l->weights);
     }
     admm->straight.shown = false;
@@ -261,7 +258,7 @@ static void take_choice(msw_admm *admm)
         if (!l->latent)
             continue;
         memcpy(l->classes, l->frozen->classes, l->plan->block_count);
-        for_pairs(admm, l, show_task);
+        copy(admm, l->weights, l->latent);
         project(admm, l, l->weights);
         measure(admm, l);
     }
@@ -308,7 +305,7 @@ msw_status msw__straight_begin(msw_admm *admm)
     }
     for (uint32_t i = 0; i < admm->layer_count; i++)
         if (admm->layers[i].latent)
-            for_pairs(admm, &admm->layers[i], take_task);
+            copy(admm, admm->layers[i].latent, admm->layers[i].weights);
     take_choice(admm);
     admm->begun = true;
     msw__admm_drop_fits(admm);
@@ -320,6 +317,16 @@ static bool settled(const msw_admm *admm)
     return admm->begun && admm->updates >= admm->options.updates;
 }
 
+static msw_status choose(msw_admm *admm)
+{
+    const msw_status status = fit(admm, msw__ramp(&admm->options, admm->updates), false);
+
+    if (!status)
+        take_choice(admm);
+    msw__admm_drop_fits(admm);
+    return status;
+}
+
 msw_status msw__straight_update(msw_admm *admm)
 {
     const bool begun = admm->begun;
@@ -327,17 +334,12 @@ msw_status msw__straight_update(msw_admm *admm)
 
     if (!status && admm->straight.shown)
         status = msw__admm_fail(admm, MSW_E_STATE, "the latent weights are shown");
-    if (!status && begun && !settled(admm)) {
-        status = fit(admm, msw__ramp(&admm->options, admm->updates), false);
-        if (!status)
-            take_choice(admm);
-        msw__admm_drop_fits(admm);
-    }
+    if (!status && begun && !settled(admm))
+        status = choose(admm);
+    else if (!status && begun)
+        measure_all(admm);
     if (status)
         return status;
-    for (uint32_t i = 0; i < admm->layer_count && settled(admm); i++)
-        if (admm->layers[i].latent)
-            measure(admm, &admm->layers[i]);
     admm->updates++;
     msw__admm_end_round(admm);
     return MSW_OK;

@@ -31,21 +31,8 @@ static double amount_at(const joint *j, double price, unsigned side)
     return amount;
 }
 
-/* The largest that a change can cost: of a block, or of a tree, where all may change. */
-static double largest_cost(const msw__share *s)
-{
-    double sum = 0, most = 0;
-
-    for (size_t b = 0; b < s->plan->block_count; b++) {
-        const double cost = msw__share_cost(s, &s->candidates[b], MSW_CLASS_PRUNED);
-
-        sum += cost;
-        most = fmax(most, cost);
-    }
-    return s->tree ? sum : most;
-}
-
-/* Trees may differ by less than counts. */
+/* Trees may differ by less than counts; that a node costs as much as its blocks together, at
+ * most 256, is nothing beside it. */
 #define LEAST_GAP 1e-6
 
 /* Twice what the largest cost is for the least amount that two classes differ by: there
@@ -57,7 +44,8 @@ static double highest_price(const joint *j)
     for (size_t i = 0; i < j->count; i++) {
         const msw__share *s = &j->shares[i];
 
-        most = fmax(most, largest_cost(s));
+        for (size_t b = 0; b < s->plan->block_count; b++)
+            most = fmax(most, msw__share_cost(s, &s->candidates[b], MSW_CLASS_PRUNED));
         if (s->tree)
             least = fmin(least, LEAST_GAP);
         for (size_t kind = 0; kind < MSW__BLOCK_KINDS; kind++)

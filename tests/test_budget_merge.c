@@ -285,9 +285,43 @@ static void test_in_part(void **state)
 
         assert_true(out.reached && fabs(c.amount - out.amount) <= 1e-9);
         assert_true(out.amount <= room && out.amount > room - 34);
+        for (size_t b = 0; b < 6; b++)
+            assert_int_not_equal(s.classes[1][b], MSW_CLASS_PRUNED);
     }
     msw_plan_free(s.plans[1]);
     free(s.choices[1]);
+    msw_context_free(s.ctx);
+}
+
+/* Four blocks that are the same, and a node that takes too much: block by block. */
+static void test_in_part_of_a_node(void **state)
+{
+    small s = {.random = 1};
+    double all, none;
+
+    (void)state;
+    assert_int_equal(msw_context_new(&s.ctx, NULL), MSW_OK);
+    s.choices[0] = malloc(MOST_CHOICES * sizeof *s.choices[0]);
+    assert_non_null(s.choices[0]);
+    make_share(&s, 0, 1);
+    for (size_t b = 0; b < 4; b++) {
+        s.candidates[0][b] = (msw__candidate){3, 1, (uint32_t)b};
+        s.means[0][b] = 1;
+        s.weights[0][b] = 8;
+    }
+    s.trees[0].exclude = MSW_EXCLUDE_PRUNE;
+    s.trees[0].scale = 1;
+    s.trees[0].amounts.split[1][1] = 1000;
+    all = msw__share_out(&s.shares[0], 1, 1000, NULL).amount;
+    none = msw__share_out(&s.shares[0], 1, 0, NULL).amount;
+    assert_true(all > none + 40);
+    for (double room = none; room < all; room += 1) {
+        const double amount = msw__share_out(&s.shares[0], 1, room, NULL).amount;
+
+        assert_true(amount <= room && amount > room - 14); /* a block: 16.25 or 4.25 */
+    }
+    msw_plan_free(s.plans[0]);
+    free(s.choices[0]);
     msw_context_free(s.ctx);
 }
 
@@ -312,13 +346,19 @@ static void test_learning(void **state)
     assert_true(t.amounts.label[0][MSW_CLASS_UNIFIED] > 4);
     assert_true(t.amounts.split[1][0] < 0.05);
     assert_true(t.amounts.split[1][1] > 4);
-    /* halves are told by what is above */
-    for (size_t b = 0; b < SIDE * SIDE; b++)
-        classes[b] = b % SIDE < SIDE / 2 ? MSW_CLASS_PRUNED : MSW_CLASS_UNIFIED;
-    for (int round = 0; round < 20; round++)
-        msw__tree_learn(&t, 1);
-    assert_true(t.amounts.label[0][MSW_CLASS_PRUNED] < 0.2);
-    assert_true(t.amounts.label[0][MSW_CLASS_UNIFIED] < 0.3);
+    /* columns, and rows, at random are told by what is above, and to the left */
+    for (int turned = 0; turned < 2; turned++) {
+        uint8_t line[SIDE];
+
+        for (size_t k = 0; k < SIDE; k++)
+            line[k] = ref_below(&random, 2) ? MSW_CLASS_PRUNED : MSW_CLASS_UNIFIED;
+        for (size_t b = 0; b < SIDE * SIDE; b++)
+            classes[b] = line[turned ? b / SIDE : b % SIDE];
+        for (int round = 0; round < 20; round++)
+            msw__tree_learn(&t, 1);
+        assert_true(t.amounts.label[0][MSW_CLASS_PRUNED] < 0.3);
+        assert_true(t.amounts.label[0][MSW_CLASS_UNIFIED] < 0.3);
+    }
     /* one of three at random: log2 3 bits each, and one for every other node that splits */
     for (size_t b = 0; b < SIDE * SIDE; b++)
         classes[b] = (uint8_t)ref_below(&random, 3);
@@ -781,6 +821,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_choice),   cmocka_unit_test(test_in_part),
+        cmocka_unit_test(test_in_part_of_a_node),
         cmocka_unit_test(test_learning), cmocka_unit_test(test_plain),
         cmocka_unit_test(test_transport), cmocka_unit_test(test_again),
         cmocka_unit_test(test_threads),  cmocka_unit_test(test_any_plan),

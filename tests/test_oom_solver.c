@@ -406,19 +406,6 @@ static msw_status save(world *w)
     return status;
 }
 
-static msw_status set_up_straight_saved(world *w)
-{
-    msw_status status = set_up_straight_update(w);
-
-    if (!status)
-        status = save(w);
-    if (!status)
-        status = run_solver(w);
-    if (!status)
-        status = msw_reader_open_buffer(&w->reader, w->ctx, w->image, w->image_size, NULL);
-    return status;
-}
-
 /* All planned updates done: the classes stay. */
 static msw_status set_up_settled(world *w)
 {
@@ -448,6 +435,11 @@ static msw_status set_up_saved(world *w, msw_status (*set_up)(world *w))
     if (!status)
         status = msw_reader_open_buffer(&w->reader, w->ctx, w->image, w->image_size, NULL);
     return status;
+}
+
+static msw_status set_up_saved_straight(world *w)
+{
+    return set_up_saved(w, set_up_straight);
 }
 
 static msw_status set_up_saved_adam(world *w)
@@ -497,7 +489,7 @@ static const scenario scenarios[] = {
     {"admm_freeze, straight", set_up_straight_update, freeze, digest_w},
     {"admm_freeze, straight, settled", set_up_settled, freeze, digest_w},
     {"admm_save, straight", set_up_straight_update, save, digest_image},
-    {"admm_load, straight", set_up_straight_saved, load, digest_w},
+    {"admm_load, straight", set_up_saved_straight, load, digest_w},
     {"admm_update, merging, the first", set_up_merging, update, digest_z},
     {"admm_update, merging", set_up_merging_update, update, digest_z},
     {"admm_update, merging, of a budget", set_up_merging_budget, update, digest_z},
